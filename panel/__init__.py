@@ -1,0 +1,1 @@
+"""Ownpost: campaign mail through the account's own mail server."""
