@@ -1,0 +1,263 @@
+// The behaviour of the pages. Every page works without it; it makes them quicker to use. One listener per event sits on
+// the document and looks for data- attributes, so that fragments which arrive later need no wiring of their own.
+//
+//   data-theme="dark"             choose a theme
+//   data-copy="text"              copy the text
+//   data-reveal="#password"       show what is typed into a password field
+//   data-dismiss-message          close the message around it
+//   data-confirm="Remove it?"     ask first; data-confirm-body and data-confirm-yes refine the question
+//   data-preset='{"port": 587}'   (on an option or a radio) fill the fields of these names
+//   data-shown-for="gmail other"  show while data-shown-by="#select" (default: the preset) has one of these values
+//   data-insert-tag="{{ x }}"     put the text at the caret of one of data-insert-into="#subject, #body"
+//   data-dirty-check              (on a form) warn before leaving with unsaved changes; "ownpost:saved" says they are saved
+//   data-switch                   (on a form) a switch that saves at once, and goes back if it could not
+//   data-live-task                a running task; data-cancel-url is told when the page is left for another
+(() => {
+  "use strict";
+
+  const on = (event, handler, options) => document.addEventListener(event, handler, options);
+  const find = (selector, within = document) => within.querySelector(selector);
+  const csrfToken = () => JSON.parse(document.body.getAttribute("hx-headers:inherited"))["X-CSRFToken"];
+
+  // ---- Messages -------------------------------------------------------------------------------------------------
+
+  function say(text) {
+    const message = find("#message-template").content.cloneNode(true);
+    find("[data-message-text]", message).textContent = text;
+    find("#messages").replaceChildren(message);
+  }
+
+  // ---- Theme ----------------------------------------------------------------------------------------------------
+
+  function chooseTheme(button) {
+    try { localStorage.setItem("theme", button.dataset.theme); } catch { return; }
+    document.dispatchEvent(new Event("ownpost:theme"));
+    showTheme();
+  }
+
+  function showTheme() {
+    for (const button of document.querySelectorAll("[data-theme]")) {
+      button.setAttribute("aria-pressed", button.dataset.theme === document.documentElement.dataset.themeChoice);
+    }
+  }
+
+  // ---- Small buttons --------------------------------------------------------------------------------------------
+
+  async function copy(button) {
+    const words = find("[data-copy-text]", button);
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch {
+      // The clipboard needs https or localhost, and may be refused.
+      say("Your browser did not let us copy. Select the text and copy it by hand.");
+      return;
+    }
+    if (!words) return;
+    words.textContent = "Copied";
+    setTimeout(() => { words.textContent = "Copy"; }, 2000);
+  }
+
+  function reveal(button) {
+    const input = find(button.dataset.reveal);
+    const shown = input.type === "text";
+    input.type = shown ? "password" : "text";
+    button.setAttribute("aria-pressed", !shown);
+  }
+
+  // ---- "Are you sure?" ------------------------------------------------------------------------------------------
+
+  // The click is caught before htmx or the form sees it, and given again once the answer is yes.
+  const confirmed = new WeakSet();
+
+  function ask(event, asking) {
+    if (confirmed.delete(asking)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const dialog = find("#confirm");
+    find("#confirm-title").textContent = asking.dataset.confirm;
+    find("#confirm-body").textContent = asking.dataset.confirmBody || "";
+    find("#confirm-yes").textContent = asking.dataset.confirmYes || asking.textContent.trim();
+    dialog.returnValue = "cancel";
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue !== "confirm") return;
+      confirmed.add(asking);
+      asking.click();
+    }, { once: true });
+    dialog.showModal();
+  }
+
+  on("click", (event) => {
+    const asking = event.target.closest?.("[data-confirm]");
+    if (asking) ask(event, asking);
+  }, { capture: true });
+
+  // ---- Presets --------------------------------------------------------------------------------------------------
+
+  function fillFrom(chooser) {
+    const choice = chooser.matches("select") ? chooser.selectedOptions[0] : chooser;
+    const values = JSON.parse(choice.dataset.preset);
+    for (const [name, value] of Object.entries(values)) {
+      const input = chooser.form.elements[name];
+      if (!input) continue;
+      input.value = value;
+      // Whoever watches the field (its check, the dirty mark) sees it as if it had been typed.
+      for (const type of ["input", "change"]) input.dispatchEvent?.(new Event(type, { bubbles: true }));
+    }
+  }
+
+  function showHints(chooser) {
+    for (const hint of document.querySelectorAll("[data-shown-for]")) {
+      const by = hint.dataset.shownBy;
+      if (by ? chooser.matches(by) : isPreset(chooser)) {
+        hint.hidden = !hint.dataset.shownFor.split(" ").includes(chooser.value);
+      }
+    }
+  }
+
+  const isPreset = (input) => input.matches("input[data-preset], select:has(option[data-preset])");
+
+  function choose(input) {
+    if (input.matches("input[data-preset]") || input.selectedOptions?.[0]?.dataset.preset) fillFrom(input);
+    showHints(input);
+  }
+
+  // ---- Merge tags -----------------------------------------------------------------------------------------------
+
+  let lastTyped = null;
+
+  function insertTag(button) {
+    const fields = [...document.querySelectorAll(button.closest("[data-insert-into]").dataset.insertInto)];
+    const field = fields.includes(lastTyped) ? lastTyped : fields.at(-1);
+    field.focus();
+    field.setRangeText(button.dataset.insertTag, field.selectionStart, field.selectionEnd, "end");
+    for (const type of ["input", "change"]) field.dispatchEvent(new Event(type, { bubbles: true }));
+  }
+
+  // ---- Unsaved changes ------------------------------------------------------------------------------------------
+
+  const asSaved = new WeakMap();
+  const contents = (form) => JSON.stringify([...new FormData(form)].filter(([, value]) => typeof value === "string"));
+  const remember = (form) => asSaved.set(form, contents(form));
+  const isDirty = (form) => asSaved.has(form) && asSaved.get(form) !== contents(form);
+
+  addEventListener("beforeunload", (event) => {
+    if ([...document.querySelectorAll("form[data-dirty-check]")].some(isDirty)) event.preventDefault();
+  });
+
+  // A form that came back with errors holds what nobody has saved, so it is unlike anything saved from the start.
+  function watch(form) {
+    if (asSaved.has(form)) return;
+    if (find("[aria-invalid=true]", form)) asSaved.set(form, "");
+    else remember(form);
+  }
+
+  const watchForms = () => document.querySelectorAll("form[data-dirty-check]").forEach(watch);
+
+  // A form that is sent the plain way leaves the page on purpose; one that htmx sends stays, and says when it is saved.
+  on("submit", (event) => {
+    if (!event.defaultPrevented) asSaved.delete(event.target);
+  });
+  on("ownpost:saved", () => document.querySelectorAll("form[data-dirty-check]").forEach(remember));
+
+  // ---- Live tasks -----------------------------------------------------------------------------------------------
+
+  // A reload is no farewell: the page comes back and takes the stream up again. Only the Navigation API tells the two
+  // apart; where a browser lacks it, a reload ends the task like any other way of leaving.
+  let reloading = false;
+  window.navigation?.addEventListener("navigate", (event) => { reloading = event.navigationType === "reload"; });
+
+  // `pagehide` comes when the page is left or closed, and not when its tab is merely hidden.
+  addEventListener("pagehide", () => {
+    if (reloading) return;
+    for (const task of document.querySelectorAll("[data-live-task][data-cancel-url]:not([data-result])")) {
+      const form = new FormData();
+      form.set("csrf_token", csrfToken());
+      navigator.sendBeacon(task.dataset.cancelUrl, form);
+    }
+  });
+
+  // The line of a task that is over stays shut, whatever timer or broken connection would open it again.
+  for (const name of ["htmx:before:request", "htmx:sse:before:connection"]) {
+    on(name, (event) => {
+      const line = event.target;
+      if (line.matches?.(".live-line") && find("[data-result]", line)) event.preventDefault();
+    });
+  }
+
+  // ---- Answers of htmx ------------------------------------------------------------------------------------------
+
+  const WORDS = {
+    400: "This page has been open for too long. Reload it and try again.",
+    401: "You have been signed out. Sign in again in another tab, then come back: nothing typed here is lost.",
+    403: "You may not do this. Ask an owner of the account.",
+    404: "This is not here any more. Reload the page to see what is.",
+    413: "That is too big to be taken.",
+    429: "That was a bit too often. Wait a moment, then try again.",
+  };
+
+  // A 422 is a form that comes back with its errors and is swapped in; any other failure would put an error page into
+  // the middle of this one. An element that wants it nevertheless says so with hx-status or HX-Reswap.
+  on("htmx:response:error", ({ detail: { ctx } }) => {
+    if (ctx.response.status === 422 || ctx.hx.redirect) return;
+    ctx.swap = "none";
+    undoSwitch(ctx.sourceElement);
+    if (ctx.sourceElement.matches(".live-line")) return;
+    const page = new DOMParser().parseFromString(ctx.text, "text/html");
+    const own = find("[data-error-message]", page)?.textContent.trim();
+    say(own || WORDS[ctx.response.status] || "Something went wrong on our side. Try again in a moment.");
+  });
+
+  on("htmx:error", ({ detail: { ctx } }) => {
+    if (!ctx) return;
+    undoSwitch(ctx.sourceElement);
+    if (!ctx.sourceElement.matches(".live-line")) say("We could not reach Ownpost. Check your connection and try again.");
+  });
+
+  // A switch's default state is the saved one: success moves it, failure goes back to it.
+  const switchIn = (form) => form.matches("form[data-switch]") && find("input[type=checkbox]", form);
+
+  function undoSwitch(form) {
+    const box = switchIn(form);
+    if (box) box.checked = box.defaultChecked;
+  }
+
+  on("htmx:after:request", ({ detail: { ctx } }) => {
+    const box = switchIn(ctx.sourceElement);
+    if (box && ctx.response.status < 400) box.defaultChecked = box.checked;
+  });
+
+  // A form that came back with errors puts the reader at the first of them.
+  on("htmx:after:swap", ({ detail: { ctx } }) => {
+    if (ctx.sourceElement.matches?.("form")) focusFirstError();
+    watchForms();
+  });
+
+  function focusFirstError() {
+    find("[aria-invalid=true]")?.focus();
+  }
+
+  // ---- Wiring ---------------------------------------------------------------------------------------------------
+
+  const CLICKS = {
+    "[data-theme]": chooseTheme,
+    "[data-copy]": copy,
+    "[data-reveal]": reveal,
+    "[data-insert-tag]": insertTag,
+    "[data-dismiss-message]": (button) => button.closest("[data-message]").remove(),
+  };
+
+  on("click", (event) => {
+    for (const [selector, act] of Object.entries(CLICKS)) {
+      const found = event.target.closest?.(selector);
+      if (found) act(found);
+    }
+  });
+  on("change", (event) => { if (event.target.form) choose(event.target); });
+  on("focusin", (event) => { if (event.target.matches("input, textarea")) lastTyped = event.target; });
+
+  on("DOMContentLoaded", () => {
+    showTheme();
+    focusFirstError();
+    watchForms();
+  });
+})();
