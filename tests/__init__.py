@@ -1,0 +1,1 @@
+"""The test suite: real sockets, a real Redis, a real database; only loopback."""
