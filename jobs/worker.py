@@ -1,0 +1,90 @@
+"""The worker process: one queue, JSON, no fork for each job, so that connections stay warm between jobs."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import time
+
+import structlog
+from rq import Queue, SimpleWorker
+from rq.serializers import JSONSerializer
+
+from panel import create_app, process, queue
+from panel.config import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class OwnpostWorker(SimpleWorker):
+    """RQ's worker, with shorter recovery times than its own and logs without arguments."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            [Queue(name, connection=queue.connection(), serializer=JSONSerializer)],
+            connection=queue.connection(),
+            serializer=JSONSerializer,
+            worker_ttl=45,
+            maintenance_interval=30,
+            job_monitoring_interval=10,
+            log_job_description=False,
+        )
+
+
+def run(settings: Settings, *, name: str, count: int) -> None:
+    """Runs `count` workers on one queue until SIGTERM: in this process, or as that many children of it."""
+    if count == 1:
+        _work(settings, name)
+    else:
+        _Children(settings, name).run(count)
+
+
+def _work(settings: Settings, name: str) -> None:
+    app = create_app(settings)
+    gc.freeze()
+    process.notify_ready()
+    with app.app_context():
+        OwnpostWorker(name).work(logging_level="WARNING")
+
+
+class _Children:
+    """Forks the workers after the imports, which they then share, and forks again what dies."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._pids: set[int] = set()
+        self._stopping = False
+
+    def run(self, count: int) -> None:
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        for _ in range(count):
+            self._fork()
+        process.notify_ready()
+        while self._pids:
+            pid, status = os.wait()
+            self._pids.discard(pid)
+            if not self._stopping:
+                log.warning("a worker died; starting another", queue=self._name, status=status)
+                time.sleep(1)
+                self._fork()
+
+    def _fork(self) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            self._pids.add(pid)
+            return
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        process.die_with_parent(parent)
+        os.environ.pop("NOTIFY_SOCKET", None)
+        _work(self._settings, self._name)
+        os._exit(0)
+
+    def _stop(self, number: int, _frame: object) -> None:
+        self._stopping = True
+        for pid in self._pids:
+            os.kill(pid, number)

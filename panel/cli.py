@@ -1,0 +1,234 @@
+"""The `ownpost` command."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from panel import db, embedded
+from panel.config import ConfigError, Settings
+from panel.web import logs
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def load_settings() -> Settings:
+    """The environment's settings; beside a running `ownpost up` (or after one), what its data directory holds too."""
+    data_dir = Path(os.environ.get("OWNPOST_DATA_DIR") or "var").absolute()
+    try:
+        return Settings.from_env({**embedded.saved_environment(data_dir), **os.environ})
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def with_database(command: F) -> F:
+    """Connects the database and Redis first; a database without the newest migration stops the command."""
+
+    @wraps(command)
+    def connected(*args: Any, **kwargs: Any) -> Any:
+        from panel import create_app
+        from panel.migrations import runner
+
+        app = create_app(load_settings())
+        if not runner.is_current():
+            raise click.ClickException("The database is not up to date: run `ownpost db upgrade` first.")
+        with app.app_context():
+            return command(*args, **kwargs)
+
+    return connected  # type: ignore[return-value]  # same parameters, which the type of `wraps` does not carry
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ownpost")
+def main() -> None:
+    """Campaign mail through the account's own mail server."""
+    logs.configure()
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.option("--data-dir", default="var", show_default=True, type=click.Path(path_type=Path))
+@click.option("--workers", default=2, show_default=True, help="Delivery workers.")
+@click.option("--demo", is_flag=True, help="Add an account with a campaign, participants and past deliveries.")
+def up(host: str, port: int, data_dir: Path, workers: int, demo: bool) -> None:
+    """Run everything on this machine."""
+    from panel import up as supervisor
+
+    sys.exit(supervisor.run(host=host, port=port, data_dir=data_dir, workers=workers, demo=demo))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+@click.option("--processes", default=1, show_default=True)
+def web(host: str, port: int, processes: int) -> None:
+    """Serve the panel."""
+    from panel import server
+
+    server.run(load_settings(), host=host, port=port, processes=processes)
+
+
+@main.command()
+@click.option("--queue", "name", required=True, type=click.Choice(["interactive", "delivery", "housekeeping"]))
+@click.option("--count", default=1, show_default=True, help="Processes.")
+def worker(name: str, count: int) -> None:
+    """Work on one queue."""
+    from jobs import worker as workers
+
+    workers.run(load_settings(), name=name, count=count)
+
+
+@main.command()
+def ticker() -> None:
+    """Ring for what is due, every few seconds."""
+    from jobs import ticker as clockwork
+
+    clockwork.run(load_settings())
+
+
+@main.group(name="db")
+def database() -> None:
+    """The database."""
+
+
+@database.command()
+def upgrade() -> None:
+    """Migrate it to the newest version."""
+    from panel.migrations import runner
+
+    db.connect(load_settings().database_url)
+    runner.upgrade()
+
+
+@main.group()
+def user() -> None:
+    """People who sign in."""
+
+
+@user.command(name="add")
+@click.argument("email")
+@click.option("--account", "account_name", required=True, help="The account's name; it is made if need be.")
+@click.option("--role", default="owner", show_default=True, type=click.Choice(["owner", "member"]))
+@with_database
+def add_user(email: str, account_name: str, role: str) -> None:
+    """Add a person; the password comes from the prompt, or from the first line of stdin."""
+    from flask_security import hash_password
+
+    from panel.accounts import service as accounts
+
+    password = _ask_password()
+    with db.system_scope("an operator adds a user"):
+        account = accounts.ensure(account_name)
+        try:
+            added = accounts.add_user(
+                account_id=account.id, email=email, password_hash=hash_password(password), role=role
+            )
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+    click.echo(f"{added.email} may sign in to {account.name} as {role}.")
+
+
+def _ask_password() -> str:
+    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if len(password) < 10:
+        raise click.ClickException("The password must have at least 10 characters.")
+    return password
+
+
+def _account(name: str) -> Any:
+    from panel.accounts import service as accounts
+
+    found = accounts.find_by_name(name)
+    if found is None:
+        raise click.ClickException(f"There is no account {name!r}.")
+    return found
+
+
+@main.group()
+def apikey() -> None:
+    """Keys of the API."""
+
+
+@apikey.command(name="add")
+@click.option("--account", "account_name", required=True)
+@click.option("--label", default="", help="What it is for.")
+@with_database
+def add_apikey(account_name: str, label: str) -> None:
+    """Make a key and print it; it is never shown again."""
+    from panel.accounts import service as accounts
+
+    with db.system_scope("an operator adds an API key"):
+        account_id = _account(account_name).id
+    with db.account_scope(account_id):
+        click.echo(accounts.add_api_key(label))
+
+
+@main.group()
+def account() -> None:
+    """What an operator may do to an account."""
+
+
+@account.command()
+@click.argument("name")
+@with_database
+def suspend(name: str) -> None:
+    """Stop an account's sending; what is due is held."""
+    from panel.accounts import service as accounts
+
+    with db.system_scope("an operator suspends an account"):
+        accounts.suspend(_account(name), suspended=True)
+    click.echo(f"{name} is suspended.")
+
+
+@account.command()
+@click.argument("name")
+@with_database
+def resume(name: str) -> None:
+    """Free an account's sending."""
+    from panel.accounts import service as accounts
+
+    with db.system_scope("an operator resumes an account"):
+        accounts.suspend(_account(name), suspended=False)
+    click.echo(f"{name} may send again.")
+
+
+@account.command()
+@click.argument("name")
+@click.option("--platform-per-day", required=True, type=click.IntRange(min=0))
+@with_database
+def limit(name: str, platform_per_day: int) -> None:
+    """Say how many letters a day it may send by the platform server."""
+    from panel.accounts import service as accounts
+
+    with db.system_scope("an operator limits an account"):
+        accounts.limit_platform(_account(name), platform_per_day)
+    click.echo(f"{name} may send {platform_per_day} letters a day by the platform server.")
+
+
+@main.command()
+def doctor() -> None:
+    """Check settings, database, Redis, keys and the platform server."""
+    from panel import doctor as checks
+
+    sys.exit(checks.run(load_settings))
+
+
+@main.command(hidden=True)
+@with_database
+def demo() -> None:
+    """Add the demo account; `ownpost up --demo` calls this."""
+    from panel.stats import demo as seeds
+
+    click.echo(seeds.add())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Deliveries and attempts: the rows that the promise rests on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from panel.db import AccountOwned, Base, now, owned_key
+from panel.outbox.states import KINDS, STATES
+
+# SQLite numbers rows by itself only when the key is declared INTEGER.
+_ID = BigInteger().with_variant(Integer, "sqlite")
+_DUE = "state IN ('queued', 'deferred')"
+_CLAIMED = "lease_until IS NOT NULL"
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+class Delivery(AccountOwned, Base):
+    """One email to one recipient: the unit that is queued, sent, retried and reported."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("account_id", "id"),
+        # One event mails one recipient one notification once; a person's *Resend* makes a new row beside it.
+        Index(
+            "uq_deliveries_event_notification_recipient",
+            "event_id",
+            "notification_id",
+            "to_address",
+            unique=True,
+            sqlite_where=text("resend_of IS NULL"),
+            postgresql_where=text("resend_of IS NULL"),
+        ),
+        Index(
+            "ix_deliveries_due",
+            "account_id",
+            "address_id",
+            "priority",
+            "next_attempt_at",
+            sqlite_where=text(_DUE),
+            postgresql_where=text(_DUE),
+        ),
+        Index("ix_deliveries_claimed", "lease_until", sqlite_where=text(_CLAIMED), postgresql_where=text(_CLAIMED)),
+        Index("ix_deliveries_log", "account_id", "id"),
+        Index("ix_deliveries_log_state", "account_id", "state", "id"),
+        Index("ix_deliveries_to_address", "account_id", "to_address"),
+        CheckConstraint(_one_of("state", STATES), name="state"),
+        CheckConstraint(_one_of("kind", KINDS), name="kind"),
+        owned_key("campaign_id", "campaigns"),
+        owned_key("notification_version_id", "notification_versions", ondelete="NO ACTION"),
+        owned_key("event_id", "events", ondelete="NO ACTION"),
+        owned_key("resend_of", "deliveries", ondelete="NO ACTION"),
+    )
+
+    id: Mapped[int] = mapped_column(_ID, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    campaign_id: Mapped[uuid.UUID | None]
+    address_id: Mapped[uuid.UUID | None]  # the outbound address whose route it takes; null: the account's default one
+    notification_id: Mapped[uuid.UUID | None]
+    notification_version_id: Mapped[uuid.UUID | None]
+    event_id: Mapped[uuid.UUID | None]
+    participant_id: Mapped[uuid.UUID | None]
+    to_address: Mapped[str] = mapped_column(String(320))
+    values: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    message_id: Mapped[str] = mapped_column(String(255))
+    date: Mapped[dt.datetime]
+    made_at: Mapped[dt.datetime] = mapped_column(default=now)
+    state: Mapped[str] = mapped_column(String(10), default="queued")
+    reason: Mapped[str | None] = mapped_column(String(64))
+    priority: Mapped[int] = mapped_column(default=5)  # lower goes first
+    next_attempt_at: Mapped[dt.datetime] = mapped_column(default=now)
+    expires_at: Mapped[dt.datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    server_id: Mapped[uuid.UUID | None]  # at send; null: the platform server
+    server_version: Mapped[int | None]
+    sent_from: Mapped[dict[str, Any] | None] = mapped_column(default=None)  # the envelope as sent: From, Reply-To
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[dt.datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)
+    resend_of: Mapped[int | None] = mapped_column(_ID)
+    sent_at: Mapped[dt.datetime | None]
+    reply: Mapped[str | None] = mapped_column(String(1000))
+
+
+class Attempt(AccountOwned, Base):
+    """One try at a delivery. Its row exists before the attempt; `outcome` is null until it has ended."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["account_id", "delivery_id"], ["deliveries.account_id", "deliveries.id"], ondelete="CASCADE"
+        ),
+        UniqueConstraint("delivery_id", "fence"),
+    )
+
+    id: Mapped[int] = mapped_column(_ID, primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(_ID)
+    fence: Mapped[int]
+    server: Mapped[str] = mapped_column(String(300))  # host:port as dialled, or "platform server"
+    started_at: Mapped[dt.datetime]
+    phase: Mapped[str] = mapped_column(String(16), default="")
+    ended_at: Mapped[dt.datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    about: Mapped[str | None] = mapped_column(String(16))
+    failure: Mapped[str | None] = mapped_column(String(40))
+    code: Mapped[int | None]
+    enhanced_code: Mapped[str | None] = mapped_column(String(12))
+    reply: Mapped[str | None] = mapped_column(String(1000))
+    steps: Mapped[dict[str, Any] | None] = mapped_column(default=None)

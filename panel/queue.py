@@ -1,0 +1,90 @@
+"""The doorbell: RQ jobs that carry ids only.
+
+The database is the truth. A job may be lost, doubled or late; the ticker rings again for whatever is due. So a Redis
+that is away costs time, never a letter, and nothing here raises because of it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import redis
+import structlog
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from panel import db
+
+log = structlog.get_logger(__name__)
+
+INTERACTIVE: Final = "interactive"
+DELIVERY: Final = "delivery"
+HOUSEKEEPING: Final = "housekeeping"
+QUEUES: Final = (INTERACTIVE, DELIVERY, HOUSEKEEPING)
+
+# A job of these does nothing that its row does not say; what is left of it is of no use to anyone after this (seconds).
+_RESULT_TTL = 0
+_FAILURE_TTL = 86_400
+
+_connections: dict[str, redis.Redis] = {}
+
+
+def configure(redis_url: str) -> None:
+    """Says which Redis this process uses. Opens no connection yet."""
+    _connections["main"] = redis.Redis.from_url(redis_url, socket_connect_timeout=2, health_check_interval=30)
+
+
+def connection() -> redis.Redis:
+    """The Redis of this process."""
+    return _connections["main"]
+
+
+def queue(name: str) -> Queue:
+    """One of QUEUES. JSON, never pickle: whoever can write to Redis must not be able to run code here."""
+    return Queue(name, connection=connection(), serializer=JSONSerializer)
+
+
+def ring(name: str, job: str, *ids: str | int, timeout: int = 60, expires: int | None = None) -> bool:
+    """Enqueues `job` (a dotted path under `jobs.`) with ids as its only arguments.
+
+    timeout: seconds that it may run (-1: no limit); expires: seconds after which nobody need take it up any more.
+    Returns whether Redis took it.
+    """
+    try:
+        queue(name).enqueue_call(
+            job,
+            args=ids,
+            timeout=timeout,
+            ttl=expires,
+            result_ttl=_RESULT_TTL,
+            failure_ttl=_FAILURE_TTL,
+            description=job,
+        )
+    except redis.RedisError as error:
+        log.warning("doorbell not rung", queue=name, job=job, error=type(error).__name__)
+        return False
+    return True
+
+
+def ring_delivery() -> bool:
+    """Rings for the delivery workers, unless a ring that nobody has taken up yet is waiting.
+
+    A job that is still in the queue starts after the commit that this ring stands for, so it will see its rows.
+    """
+    try:
+        if queue(DELIVERY).count >= 1:
+            return True
+    except redis.RedisError as error:
+        log.warning("doorbell not rung", queue=DELIVERY, error=type(error).__name__)
+        return False
+    return ring(DELIVERY, "jobs.delivery.drain", timeout=-1)
+
+
+def enqueue_after_commit(name: str, job: str, *ids: str | int) -> None:
+    """Rings once the current transaction is committed: a job must never look for a row that is not there yet."""
+    db.after_commit(lambda: ring(name, job, *ids))
+
+
+def ring_delivery_after_commit() -> None:
+    """Rings for the delivery workers once the current transaction is committed."""
+    db.after_commit(lambda: ring_delivery())

@@ -1,0 +1,93 @@
+"""Who may reach a route. Signing in is the rule; what differs says so with a decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response as BaseResponse
+
+from panel import db
+from panel.web import identity
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PUBLIC = "public"
+SIGNED_IN = "signed in"
+OWNER = "owner"
+API = "api"
+
+
+def public(view: F) -> F:
+    """Anyone may come; the view opens whatever scope it needs."""
+    return _mark(view, PUBLIC)
+
+
+def owner(view: F) -> F:
+    """Only an account owner; a member gets a 403."""
+    return _mark(view, OWNER)
+
+
+def api(view: F) -> F:
+    """Called with an API key, which the API's own blueprint checks; no cookie, hence no CSRF token."""
+    return _mark(view, API)
+
+
+def _mark(view: F, kind: str) -> F:
+    view.__dict__["access"] = kind
+    return view
+
+
+def of(app: Flask, endpoint: str) -> str:
+    """What the endpoint asks of its caller."""
+    if endpoint == "static" or endpoint.startswith("security."):
+        return PUBLIC  # Flask-Security guards its own pages
+    kind = getattr(app.view_functions[endpoint], "access", SIGNED_IN)
+    assert isinstance(kind, str)
+    return kind
+
+
+def install(app: Flask) -> None:
+    """Guards every route of the app."""
+    app.before_request(_enforce)
+    app.teardown_request(_close)
+
+
+def _enforce() -> BaseResponse | None:
+    if request.endpoint is None or of(current_app, request.endpoint) in (PUBLIC, API):
+        return None
+    if not current_user.is_authenticated:
+        return unauthenticated()
+    account_id = current_user.account_id
+    if of(current_app, request.endpoint) == OWNER and not current_user.is_owner:
+        abort(403, "Only an owner of the account may do this. Ask one of them.")
+    identity.release()
+    g.scopes = ExitStack()
+    g.scopes.enter_context(db.account_scope(account_id))
+    return None
+
+
+def _close(_error: BaseException | None = None) -> None:
+    scopes = g.pop("scopes", None)
+    if scopes is not None:
+        scopes.close()
+
+
+def unauthenticated(*_: Any, **__: Any) -> BaseResponse:
+    """A page goes to the sign-in form and comes back; htmx is told to go there; a stream simply ends."""
+    login = url_for("security.login")
+    if request.headers.get("HX-Request"):
+        return Response("Please sign in again.", status=401, headers={"HX-Redirect": login})
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        return Response("Please sign in again.", status=401)
+    if request.method != "GET":
+        return redirect(login)
+    return redirect(url_for("security.login", next=request.full_path.rstrip("?")))
+
+
+def blueprint(name: str, import_name: str, **options: Any) -> Blueprint:
+    """A feature's blueprint; its templates live in `templates/<name>/`."""
+    return Blueprint(name, import_name, **options)

@@ -1,0 +1,67 @@
+"""Pages for what went wrong: each says what happened and the way out."""
+
+from __future__ import annotations
+
+import structlog
+from flask import Flask, Response, make_response, render_template, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from panel import db
+
+log = structlog.get_logger(__name__)
+
+_TITLES = {
+    400: ("That request could not be understood", "Go back, reload the page and try again."),
+    401: ("Please sign in", "Your sign-in has ended. Sign in again to go on."),
+    403: ("You may not do this", "Ask an owner of your account to do it or to give you the role."),
+    404: ("There is no such page", "It may have been removed, or the address has a slip in it."),
+    405: ("That is not how this page is used", "Go back and use the buttons of the page."),
+    413: ("That is too large", "Send less at once."),
+    415: ("That kind of content is not understood", "Use the forms of the page."),
+    422: ("Something in the form needs another look", "Go back and correct it."),
+    429: ("That was a little too often", "Wait a moment and try again."),
+    500: ("Something went wrong on our side", "Nothing of yours was lost. Try again in a moment."),
+    503: ("Not available right now", "Try again in a moment."),
+}
+
+
+def install(app: Flask) -> None:
+    """Registers the handlers."""
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(CSRFError, _csrf)
+    app.register_error_handler(db.NotFound, lambda _error: page(404))
+    app.register_error_handler(Exception, _unexpected)
+
+
+def page(status: int, detail: str | None = None) -> Response:
+    """The error page, or for htmx a line of text that the page shows as a message."""
+    title, way_out = _TITLES.get(status, _TITLES[500 if status >= 500 else 400])
+    if request.headers.get("HX-Request"):
+        answer = make_response(detail or f"{title}. {way_out}", status)
+        answer.mimetype = "text/plain"
+        return answer
+    return make_response(
+        render_template("errors/error.html", status=status, title=title, detail=detail, way_out=way_out), status
+    )
+
+
+def _http(error: HTTPException) -> Response | HTTPException:
+    if error.code is None or error.code < 400:
+        return error  # a redirect
+    standard = type(error).description
+    detail = error.description if error.description and error.description != standard else None
+    answer = page(error.code, detail)
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "retry-after"):
+            answer.headers[name] = value
+    return answer
+
+
+def _csrf(_error: CSRFError) -> Response:
+    return page(400, "This form was open for too long, or your sign-in changed. Reload the page and send it again.")
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("request failed", path=request.path, method=request.method, exc_info=error)
+    return page(500)

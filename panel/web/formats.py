@@ -1,0 +1,56 @@
+"""How pages write times."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+from flask import Flask
+from flask_login import current_user
+from markupsafe import Markup
+
+from panel import db
+
+
+def _zone() -> ZoneInfo:
+    return ZoneInfo(current_user.account.time_zone) if current_user.is_authenticated else ZoneInfo("UTC")
+
+
+def datetime(value: dt.datetime | None) -> Markup:
+    """A time in the account's zone; the title gives UTC."""
+    if value is None:
+        return Markup("–")
+    local = value.astimezone(_zone())
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        value.isoformat(timespec="seconds"), f"{value:%Y-%m-%d %H:%M:%S} UTC", f"{local.day} {local:%b %Y, %H:%M}"
+    )
+
+
+def ago(value: dt.datetime | None) -> Markup:
+    """How long ago, in the largest unit that fits."""
+    if value is None:
+        return Markup("–")
+    seconds = (db.now() - value).total_seconds()
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        value.isoformat(timespec="seconds"), f"{value:%Y-%m-%d %H:%M:%S} UTC", _span(seconds)
+    )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 0:
+        return f"in {_length(-seconds)}"
+    return "just now" if seconds < 5 else f"{_length(seconds)} ago"
+
+
+def _length(seconds: float) -> str:
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{int(seconds)} s"
+
+
+def install(app: Flask) -> None:
+    """Registers the filters."""
+    app.jinja_env.filters.update(datetime=datetime, ago=ago)
+    app.jinja_env.globals["now"] = db.now
