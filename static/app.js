@@ -186,15 +186,6 @@
 
   // ---- Answers of htmx ------------------------------------------------------------------------------------------
 
-  const WORDS = {
-    400: "This page has been open for too long. Reload it and try again.",
-    401: "You have been signed out. Sign in again in another tab, then come back: nothing typed here is lost.",
-    403: "You may not do this. Ask an owner of the account.",
-    404: "This is not here any more. Reload the page to see what is.",
-    413: "That is too big to be taken.",
-    429: "That was a bit too often. Wait a moment, then try again.",
-  };
-
   // A 422 is a form that comes back with its errors and is swapped in; any other failure would put an error page into
   // the middle of this one. An element that wants it nevertheless says so with hx-status or HX-Reswap.
   on("htmx:response:error", ({ detail: { ctx } }) => {
@@ -202,9 +193,9 @@
     ctx.swap = "none";
     undoSwitch(ctx.sourceElement);
     if (ctx.sourceElement.matches(".live-line")) return;
-    const page = new DOMParser().parseFromString(ctx.text, "text/html");
-    const own = find("[data-error-message]", page)?.textContent.trim();
-    say(own || WORDS[ctx.response.status] || "Something went wrong on our side. Try again in a moment.");
+    // The server words its refusals as plain text; anything else comes from a proxy and is not for the reader.
+    const worded = ctx.response.headers.get("Content-Type")?.startsWith("text/plain");
+    say(worded ? ctx.text.trim() : "Something went wrong on our side. Try again in a moment.");
   });
 
   on("htmx:error", ({ detail: { ctx } }) => {
