@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import time
 
 import structlog
@@ -81,8 +82,10 @@ class _Children:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         process.die_with_parent(parent)
         os.environ.pop("NOTIFY_SOCKET", None)
-        _work(self._settings, self._name)
-        os._exit(0)
+        try:
+            _work(self._settings, self._name)
+        finally:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
 
     def _stop(self, number: int, _frame: object) -> None:
         self._stopping = True

@@ -9,8 +9,24 @@ import pytest
 
 from tests.support import network
 from tests.support.servers import postgres_cluster, postgres_url, redis_client, redis_server, redis_url
+from tests.support.world import (
+    database_url,
+    migrated_postgres,
+    migrated_sqlite,
+    world,
+)
 
-__all__ = ["postgres_cluster", "postgres_url", "redis_client", "redis_server", "redis_url"]
+__all__ = [
+    "database_url",
+    "migrated_postgres",
+    "migrated_sqlite",
+    "postgres_cluster",
+    "postgres_url",
+    "redis_client",
+    "redis_server",
+    "redis_url",
+    "world",
+]
 
 network.install()
 
