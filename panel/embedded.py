@@ -19,7 +19,7 @@ from typing import IO
 
 from panel.crypto import new_key
 
-LOCK, KEYS, RUNNING = "up.lock", "keys.env", "running.env"
+LOCK, KEYS, SETTINGS = "up.lock", "keys.env", "up.env"
 # sockaddr_un holds 107 bytes and a NUL (unix(7)); the longest name put into the runtime folder has this many.
 LONGEST_SOCKET_PATH, LONGEST_SOCKET_NAME = 107, 24
 
@@ -77,19 +77,26 @@ def keys(data_dir: Path) -> dict[str, str]:
     found = _read_env(path)
     if not found:
         found = {"OWNPOST_SECRET_KEY": secrets.token_urlsafe(48), "OWNPOST_ENCRYPTION_KEYS": new_key()}
-        write_env(path, found)
+        _write_env(path, found)
     return found
 
 
+def save_settings(data_dir: Path, environ: Mapping[str, str]) -> None:
+    """Notes what the parts of this `ownpost up` are given, for commands typed in another terminal."""
+    shared = {"DATABASE_URL", "REDIS_URL", "SSL_CERT_FILE"}
+    chosen = {name: value for name, value in environ.items() if name.startswith("OWNPOST_") or name in shared}
+    _write_env(data_dir / SETTINGS, chosen)
+
+
 def saved_environment(data_dir: Path) -> dict[str, str]:
-    """The keys, and while `ownpost up` runs on this data directory, the settings its parts were given.
+    """The keys of this data directory, and the settings that the last `ownpost up` on it gave its parts.
 
-    For commands such as `ownpost apikey add`, typed in another terminal beside a running `up`.
+    So `ownpost apikey add`, typed beside a running `up` or after it, finds the same database and opens the same seals.
     """
-    return _read_env(data_dir / KEYS) | _read_env(data_dir / RUNNING)
+    return _read_env(data_dir / KEYS) | _read_env(data_dir / SETTINGS)
 
 
-def write_env(path: Path, values: Mapping[str, str]) -> None:
+def _write_env(path: Path, values: Mapping[str, str]) -> None:
     """Writes NAME=value lines, quoted for a shell, whole or not at all, readable by the owner only (mode 0600)."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
@@ -182,7 +189,7 @@ def free_port(remembered_in: Path) -> int:
     """A free TCP port on loopback: the one remembered in this file if it is free, else a new one, then remembered."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         port = int(remembered_in.read_text())
-        if can_listen("127.0.0.1", port) is None:
+        if why_not_listen("127.0.0.1", port) is None:
             return port
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -191,8 +198,8 @@ def free_port(remembered_in: Path) -> int:
     return port
 
 
-def can_listen(host: str, port: int) -> OSError | None:
-    """None when a server may listen there, else the reason against it."""
+def why_not_listen(host: str, port: int) -> str | None:
+    """None when a server can listen there, else the system's reason."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as sock:
@@ -200,6 +207,6 @@ def can_listen(host: str, port: int) -> OSError | None:
             sock.bind(address)
             # Two sockets may be bound with SO_REUSEADDR; only one of them may listen.
             sock.listen(1)
-    except OSError as error:
-        return error
+    except (OSError, OverflowError) as error:
+        return getattr(error, "strerror", None) or str(error)
     return None

@@ -139,9 +139,9 @@ class Supervisor:
             self._turn(0.02)
             waiting = [child for child in waiting if not self._is_ready(child)]
 
-    def output(self, part: Part) -> list[str]:
-        """The lines that a part which runs once has printed."""
-        return self._children[part.name].lines
+    def output(self, name: str) -> list[str]:
+        """The lines that a part which runs once has printed; none when there is no such part."""
+        return self._children[name].lines if name in self._children else []
 
     def run(self) -> None:
         """Restarts what dies, until a signal says to stop or nobody reads the log any more."""
