@@ -102,6 +102,7 @@ def _faults_of_marks(source: str, marks: Sequence[Mark]) -> list[Fault]:
     """Unknown words, empty tags, and conditions that do not open and close in pairs."""
     faults: list[Fault] = []
     open_marks: list[Mark] = []
+    with_else: set[Mark] = set()
     for mark in marks:
         if message := _fault_of_mark(mark, open_marks):
             faults.append(Fault(line_of(source, mark.start), mark.text, message))
@@ -109,6 +110,11 @@ def _faults_of_marks(source: str, marks: Sequence[Mark]) -> list[Fault]:
             open_marks.append(mark)
         elif mark.word in _CLOSERS.values() and open_marks:
             open_marks.pop()
+        elif mark.word in {"else", "elsif"} and open_marks:
+            if open_marks[-1] in with_else:
+                faults.append(Fault(line_of(source, mark.start), mark.text, "This comes after the condition's else."))
+            if mark.word == "else":
+                with_else.add(open_marks[-1])
     for mark in open_marks:
         message = f"This condition is never closed: {{% {_CLOSERS[mark.word or '']} %}} is missing."
         faults.append(Fault(line_of(source, mark.start), mark.text, message))

@@ -54,6 +54,11 @@ def _url_encode(value: object) -> str:
     return quote(_text(value), safe="")
 
 
+def _mailto_encode(value: object) -> str:
+    # RFC 6068 §2 wants the at sign of an address as it is.
+    return quote(_text(value), safe="@")
+
+
 def safe_link(value: object) -> str:
     """A link that a letter may open: `javascript:` and its like become a link that goes nowhere."""
     text = _text(value).strip()
@@ -73,4 +78,4 @@ FILTERS: Final[dict[str, Callable[..., str]]] = {
 }
 
 # Put in by cleaning, never written by people.
-INTERNAL_FILTERS: Final[dict[str, Callable[..., str]]] = {"link": safe_link}
+INTERNAL_FILTERS: Final[dict[str, Callable[..., str]]] = {"link": safe_link, "mailto_encode": _mailto_encode}
