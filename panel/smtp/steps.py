@@ -88,6 +88,11 @@ class StepReporter:
         self._step: Step | None = None
         self._started = 0.0
 
+    @property
+    def observed(self) -> bool:
+        """Whether somebody looks."""
+        return self._observer is not None
+
     def running(self, step: Step) -> None:
         """Say that a step begins."""
         if self._observer is None:

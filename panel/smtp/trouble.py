@@ -1,0 +1,34 @@
+"""What can go wrong inside a session; `Session` turns each of these into an `Outcome`."""
+
+from panel.smtp.outcome import About, FailureCode
+from panel.smtp.reply import Reply
+
+
+class Trouble(Exception):
+    """The conversation did not go as it should."""
+
+
+class Broken(Trouble):
+    """The conversation cannot go on: the connection is of no more use."""
+
+    def __init__(self, failure: FailureCode, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+
+
+class Refused(Trouble):
+    """The server gave a valid reply that says no (4yz or 5yz)."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"reply code {reply.code}")
+        self.reply = reply
+
+
+class Unsendable(Trouble):
+    """This letter cannot be sent, whatever the server would say; `about` says what is wrong with it."""
+
+    def __init__(self, about: About, detail: str) -> None:
+        super().__init__(detail)
+        self.about = about
+        self.detail = detail
