@@ -10,13 +10,17 @@ from sqlalchemy.orm import Session
 from panel import db
 
 
+# Flask-Principal, which Flask-Security brings, has taken the name `g.identity`.
+_NAME = "identity_session"
+
+
 def _session() -> Session:
-    if "identity" not in g:
+    if _NAME not in g:
         # Signing in and resetting a password read a user and then write them: on SQLite such a transaction must be a
         # writing one from its beginning.
         writing = request.method == "POST" and (request.endpoint or "").startswith("security.")
-        g.identity = db.identity_session(writing=writing)
-    found = g.identity
+        setattr(g, _NAME, db.identity_session(writing=writing))
+    found = g.get(_NAME)
     assert isinstance(found, Session)
     return found
 
@@ -30,15 +34,15 @@ class IdentitySession:
 
 def release() -> None:
     """Ends the reading transaction, so that a long answer holds no connection."""
-    if "identity" in g:
-        g.identity.commit()
+    if _NAME in g:
+        g.get(_NAME).commit()
 
 
 def install(app: Flask) -> None:
     """Closes the session with the request."""
 
     def close(_error: BaseException | None = None) -> None:
-        session = g.pop("identity", None)
+        session = g.pop(_NAME, None)
         if session is not None:
             session.close()
 

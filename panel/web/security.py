@@ -54,9 +54,11 @@ def configure(app: Flask, settings: Settings) -> None:
         SECURITY_LOGOUT_METHODS=["POST"],
         SECURITY_RESET_URL="/forgot",
         SECURITY_RECOVERABLE=True,
-        SECURITY_RESET_PASSWORD_WITHIN="2 hours",
+        SECURITY_RESET_PASSWORD_WITHIN=dt.timedelta(hours=2),
         SECURITY_TRACKABLE=True,
         SECURITY_REGISTERABLE=False,
+        # Ownpost's roles are a column of the user; there is no relation to join.
+        SECURITY_JOIN_USER_ROLES=False,
         SECURITY_POST_LOGIN_VIEW="/",
         SECURITY_POST_LOGOUT_VIEW="/login",
         SECURITY_POST_RESET_VIEW="/login",
