@@ -161,17 +161,13 @@
 
   // ---- Live tasks -----------------------------------------------------------------------------------------------
 
-  // A reload is no farewell: the page comes back and takes the stream up again. Only the Navigation API tells the two
-  // apart; where a browser lacks it, a reload ends the task like any other way of leaving.
-  let reloading = false;
-  window.navigation?.addEventListener("navigate", (event) => { reloading = event.navigationType === "reload"; });
-
-  // `pagehide` comes when the page is left or closed, and not when its tab is merely hidden.
+  // `pagehide` comes when the page is left, closed or reloaded, and not when its tab is merely hidden. Nothing in a browser
+  // tells a reload from a farewell, so the server hears `left`: a task that a reloaded page takes up again may go on.
   addEventListener("pagehide", () => {
-    if (reloading) return;
     for (const task of document.querySelectorAll("[data-live-task][data-cancel-url]:not([data-result])")) {
       const form = new FormData();
       form.set("csrf_token", csrfToken());
+      form.set("left", "1");
       navigator.sendBeacon(task.dataset.cancelUrl, form);
     }
   });
