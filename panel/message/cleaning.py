@@ -160,6 +160,6 @@ def _text_of(html: str, stand_ins: StandIns) -> str:
 
 def _link_as_text(href: str, inner: str, stand_ins: StandIns) -> str:
     target = href.removeprefix("mailto:").removeprefix("tel:")
-    words = re.sub(r"<[^>]*>", "", inner).strip()
-    is_said = not words or stand_ins.same(words, target) or stand_ins.same(words, href)
+    words = stand_ins.plain(re.sub(r"<[^>]*>", "", inner).strip())
+    is_said = words in {"", stand_ins.plain(target), stand_ins.plain(href)}
     return inner if is_said else f"{inner} &lt;{target}&gt;"

@@ -122,9 +122,9 @@ class StandIns:
             lambda found: _with_filter(self._marks[int(found[1])].text, "u" if found[2] == "u" else "z"), text
         )
 
-    def same(self, one: str, other: str) -> bool:
-        """Tell whether two pieces of HTML are the same but for how their tags are put back."""
-        return self._tag.sub(r"\1", one) == self._tag.sub(r"\1", other)
+    def plain(self, html: str) -> str:
+        """HTML with its tags as they were written, to compare two pieces whatever becomes of the tags in them."""
+        return self._tag.sub(lambda found: self._marks[int(found[1])].text, html)
 
     def conditions_as_words(self, html: str) -> str:
         """The HTML with words for conditions, as a converter to text drops comments."""
