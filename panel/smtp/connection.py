@@ -23,9 +23,9 @@ _TLS_PROBE = 3.0  # seconds
 
 
 class Connection:
-    """Says commands and reads replies, each within its time; raises Trouble. `phase` and `end` are its owner's to set.
+    """Says commands and reads replies, each within its time; raises what `trouble` lists.
 
-    `end` is the reading of `time.monotonic` after which nothing is waited for any more.
+    `phase` and `end` are its owner's to set: `end` is the reading of `time.monotonic` after which nothing is waited for any more.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Connection:
         return self.transport.read_reply(deadline)
 
     def refuse_unasked(self) -> None:
-        """Raise Trouble when the server has spoken out of turn: from then on no reply would answer what was asked.
+        """Raise when the server has spoken out of turn: from then on no reply would answer what was asked.
 
         A 421 is the exception: a server may say at any time that it closes (RFC 5321 section 3.8).
         """

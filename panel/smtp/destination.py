@@ -98,13 +98,13 @@ class Lookup:
     """One look-up, in a thread of its own, since the system's resolver knows no deadline and cannot be stopped."""
 
     def __init__(self, *, host: str, port: int, resolver: Resolver) -> None:
-        self._answers: queue.SimpleQueue[Sequence[str] | OSError | UnicodeError | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[Sequence[str] | Exception | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, args=(host, port, resolver), name="smtp-lookup", daemon=True).start()
 
     def _run(self, host: str, port: int, resolver: Resolver) -> None:
         try:
             self._answers.put(resolver(host, port))
-        except (OSError, UnicodeError) as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
             self._answers.put(error)
 
     def cancel(self) -> None:
@@ -121,7 +121,9 @@ class Lookup:
             ) from None
         if answer is None:
             raise DestinationError(FailureCode.CANCELED, "Canceled while looking up the server's name.")
-        if isinstance(answer, (OSError, UnicodeError)) or not answer:
+        if isinstance(answer, Exception) and not isinstance(answer, (OSError, UnicodeError)):
+            raise answer
+        if isinstance(answer, Exception) or not answer:
             raise DestinationError(FailureCode.HOST_NOT_FOUND, "No server of that name was found.")
         return answer
 

@@ -17,7 +17,7 @@ from panel.smtp.settings import ServerSettings
 from panel.smtp.steps import Observer, Step, StepReporter
 from panel.smtp.timeouts import Timeouts
 from panel.smtp.tls import TlsSummary, default_tls_context
-from panel.smtp.trouble import Broken, Refused, Trouble, Unsendable
+from panel.smtp.trouble import TROUBLE, Broken, Refused, Unsendable
 from panel.smtp.wire import mailbox, terminated
 
 LAST_CHUNK = 64 * 1024
@@ -109,7 +109,7 @@ class Session:
         connection.end = min(whole, now + self._timeouts.open)
         try:
             connection.open()
-        except Trouble as trouble:
+        except TROUBLE as trouble:
             raise SmtpFailure(self._settle(trouble)) from trouble
         connection.end, connection.phase = whole, Phase.READY
 
@@ -117,13 +117,13 @@ class Session:
         """Ask whether the server would take a letter: MAIL, RCPT and RSET, never DATA. Raises SmtpFailure."""
         try:
             self._envelope(sender, recipient)
-        except Trouble as trouble:
+        except TROUBLE as trouble:
             raise SmtpFailure(self._settle(trouble)) from trouble
         self._needs_rset = True
         self._connection.phase = Phase.READY
         try:
             self._clear()
-        except Trouble:
+        except TROUBLE:
             # The question is answered; only the connection is of no more use.
             self.close()
 
@@ -142,7 +142,7 @@ class Session:
             self._data()
             self._call(before_body)
             reply = self._body(terminated(octets))
-        except Trouble as trouble:
+        except TROUBLE as trouble:
             return self._settle(trouble)
         self._connection.ok("Accepted by your server.", reply)
         self._connection.phase = Phase.READY
@@ -172,7 +172,7 @@ class Session:
             connection.phase, connection.end = Phase.QUIT, float("inf")
             try:
                 connection.command(b"QUIT", self._timeouts.quit)
-            except Trouble:
+            except TROUBLE:
                 connection.ok("The server hung up without a goodbye, which does no harm.")
             else:
                 connection.ok("The server said goodbye.")
@@ -257,7 +257,7 @@ class Session:
         self._bytes_sent = len(octets)
         return done(transport.read_reply(connection.deadline(self._timeouts.final_dot)))
 
-    def _settle(self, trouble: Trouble) -> Outcome:
+    def _settle(self, trouble: Broken | Refused | Unsendable) -> Outcome:
         """Turn trouble into an outcome and leave the connection either fit for the next letter or closed."""
         connection, phase = self._connection, self.phase
         if isinstance(trouble, Refused):
@@ -267,12 +267,10 @@ class Session:
             outcome = self._outcome(
                 Verdict.PERMANENT, trouble.about, phase, failure=_UNSENDABLE[trouble.about], detail=trouble.detail
             )
-        elif isinstance(trouble, Broken):
+        else:
             about = About.CREDENTIALS if trouble.failure in _CREDENTIALS else About.SERVER
             verdict = verdict_of_break(phase=phase, failure=trouble.failure)
             outcome = self._outcome(verdict, about, phase, failure=trouble.failure, detail=trouble.detail)
-        else:  # pragma: no cover - there are no other kinds
-            raise trouble
         self._steps.failed(outcome)
         if isinstance(trouble, Broken) or outcome.code == 421:
             self.close()

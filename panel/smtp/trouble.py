@@ -4,11 +4,7 @@ from panel.smtp.outcome import About, FailureCode
 from panel.smtp.reply import Reply
 
 
-class Trouble(Exception):
-    """The conversation did not go as it should."""
-
-
-class Broken(Trouble):
+class Broken(Exception):
     """The conversation cannot go on: the connection is of no more use."""
 
     def __init__(self, failure: FailureCode, detail: str) -> None:
@@ -17,7 +13,7 @@ class Broken(Trouble):
         self.detail = detail
 
 
-class Refused(Trouble):
+class Refused(Exception):
     """The server gave a valid reply that says no (4yz or 5yz)."""
 
     def __init__(self, reply: Reply) -> None:
@@ -25,10 +21,14 @@ class Refused(Trouble):
         self.reply = reply
 
 
-class Unsendable(Trouble):
+class Unsendable(Exception):
     """This letter cannot be sent, whatever the server would say; `about` says what is wrong with it."""
 
     def __init__(self, about: About, detail: str) -> None:
         super().__init__(detail)
         self.about = about
         self.detail = detail
+
+
+TROUBLE = (Broken, Refused, Unsendable)
+"""All of them, to be caught together."""
