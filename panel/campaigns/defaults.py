@@ -32,11 +32,7 @@ def _button(tag: str, words: str) -> str:
 _COMPANY = '{{ company.name | default: "us" }}'
 _SIGNED = '<p>Warm regards,<br>\n  {{ company.name | default: "your team" }}</p>'
 _LINK = '<p><a href="{{ referrer.referral_link }}">{{ referrer.referral_link }}</a></p>'
-_PORTAL = (
-    "{% if referrer.portal_link %}"
-    '<p><a class="button" href="{{ referrer.portal_link }}">See my referrals</a></p>'
-    "{% endif %}"
-)
+_PORTAL = f"{{% if referrer.portal_link %}}{_button('referrer.portal_link', 'See my referrals')}{{% endif %}}"
 _REWARD = (
     '<p><strong>{{ reward.name | default: "A reward from us" }}</strong>'
     "{% if reward.value %}, worth {{ reward.value }}{% endif %}</p>",
@@ -93,7 +89,7 @@ BODIES: Final[dict[str, str]] = {
         "<h1>You have a new referral</h1>",
         f"<p><strong>{_FRIEND}</strong> has signed up through a referral link of “{{{{ campaign.name }}}}”.</p>",
         f"<p>Referred by {_REFERRER}."
-        "{% if referrer.referral_count > 1 %} They have referred {{ referrer.referral_count }} friends so far.{% endif %}"
+        "{% if referrer.referral_count > 1 %} They have made {{ referrer.referral_count }} referrals so far.{% endif %}"
         "</p>",
         '<p class="quiet">You get this email because notifications about new referrals are switched on.</p>',
     ),

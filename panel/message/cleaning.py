@@ -107,7 +107,8 @@ def _with_styles_inlined(html: str, stand_ins: StandIns) -> str:
     except css_inline.InlineError as error:
         raise CannotClean([Fault(1, "", f"The style sheet cannot be understood: {error}.")]) from error
     # A letter is put into a page of its own later: what was said of the body holds for a division inside it.
-    return f"<div{page[page.index('<body') + 5 :]}".replace("</body></html>", "</div>")
+    page = page[page.index("<body") :].removesuffix("</body></html>")
+    return page.removeprefix("<body>") if page.startswith("<body>") else f"<div{page.removeprefix('<body')}</div>"
 
 
 def _without_comments(html: str, kept: str) -> str:
