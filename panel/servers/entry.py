@@ -1,0 +1,74 @@
+"""A mail server's settings as a person entered them, and the memory of those that passed a test."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+
+import redis
+from flask import current_app
+
+from panel import db, queue
+from panel.addresses.service import OutboundAddress
+from panel.config import Settings
+from panel.crypto import Keyring
+
+_REMEMBERED = 1800
+"""Seconds after a passed test within which the tested settings may be saved without another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Settings as entered, the password filled in from what is stored where the form left it blank."""
+
+    preset: str
+    host: str
+    port: int
+    security: str
+    auth: str
+    username: str
+    password: str = field(repr=False)
+
+
+def fingerprint(address: OutboundAddress, entry: Entry) -> str:
+    """The keyed fingerprint of all that a test is about, From address and password included."""
+    return _keyring().fingerprint(parts=_parts(address, entry), context=_context(address))
+
+
+def matches(known: str | None, address: OutboundAddress, entry: Entry) -> bool:
+    """Whether a stored fingerprint is that of these settings."""
+    return known is not None and _keyring().matches(known, parts=_parts(address, entry), context=_context(address))
+
+
+def remember_passed(address: OutboundAddress, entry: Entry) -> None:
+    """Notes that these settings passed a test just now."""
+    queue.connection().set(_key(address.account_id, fingerprint(address, entry)), db.now().isoformat(), ex=_REMEMBERED)
+
+
+def passed_at(address: OutboundAddress, entry: Entry) -> dt.datetime | None:
+    """When these settings passed a test, if they did so recently."""
+    try:
+        found = queue.connection().get(_key(address.account_id, fingerprint(address, entry)))
+    except redis.RedisError:
+        return None  # they are tested again, then
+    return dt.datetime.fromisoformat(found.decode()) if isinstance(found, bytes) else None
+
+
+def _key(account_id: uuid.UUID, print_: str) -> str:
+    return f"ownpost:passed:{account_id}:{hashlib.sha256(print_.encode()).hexdigest()}"
+
+
+def _parts(address: OutboundAddress, entry: Entry) -> list[str]:
+    server = [entry.host, str(entry.port), entry.security, entry.auth]
+    return [*server, entry.username, entry.password, address.email]
+
+
+def _context(address: OutboundAddress) -> str:
+    return f"mail_servers {address.account_id}"
+
+
+def _keyring() -> Keyring:
+    settings: Settings = current_app.extensions["ownpost"]
+    return settings.keyring

@@ -1,0 +1,281 @@
+"""Mail servers: storing, verifying, enabling, pausing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass, replace
+
+from flask import current_app
+from sqlalchemy import select, update
+
+from panel import db, queue
+from panel.accounts import service as accounts
+from panel.addresses import service as addresses
+from panel.config import Settings
+from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
+from panel.servers.models import MailServer
+from panel.servers.routing import (
+    SEALED_COLUMN,
+    Envelope,
+    PasswordUnreadable,
+    Route,
+    cleartext_allowed,
+    envelope_of,
+    for_address,
+    platform_route,
+    route_of,
+    smtp_settings,
+    stored_password,
+)
+from panel.smtp.settings import AuthMethod, Security, ServerSettings
+
+__all__ = [
+    "Entry",
+    "Envelope",
+    "MailServer",
+    "PasswordUnreadable",
+    "Route",
+    "envelope_of",
+    "for_address",
+    "platform_route",
+    "route_of",
+    "smtp_settings",
+]
+
+
+class PasswordNeeded(ValueError):
+    """The password must be typed; the text says why."""
+
+
+class NotTested(Exception):
+    """These settings have passed no test, so they cannot be turned on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class By:
+    """Who does something, for the audit log."""
+
+    user_id: uuid.UUID | None = None
+    ip: str = ""
+
+
+def with_stored_password(address_id: uuid.UUID, entry: Entry) -> Entry:
+    """The entry with the stored password where none was typed. Raises PasswordNeeded.
+
+    A password is stored for one server and one user name. If any of these changed it must be typed again: else
+    whoever may edit this form could have the stored one sent to a server of their own.
+    """
+    if entry.auth == AuthMethod.NONE or not entry.username:
+        return replace(entry, password="")
+    if entry.password:
+        return entry
+    server = for_address(address_id)
+    if server is None or server.password_sealed is None:
+        raise PasswordNeeded("Enter the password.")
+    changed = [
+        words
+        for words, before, after in (
+            ("server", server.host, entry.host),
+            ("port", server.port, entry.port),
+            ("security", server.security, entry.security),
+            ("username", server.username, entry.username),
+        )
+        if before != after
+    ]
+    if changed:
+        raise PasswordNeeded(f"Enter the password again, because the {' and the '.join(changed)} changed.")
+    try:
+        return replace(entry, password=stored_password(server))
+    except PasswordUnreadable:
+        raise PasswordNeeded("The stored password can no longer be read. Enter it again.") from None
+
+
+def session_settings(entry: Entry) -> ServerSettings:
+    """An entry as the SMTP engine takes it."""
+    settings: Settings = current_app.extensions["ownpost"]
+    return ServerSettings(
+        host=entry.host,
+        port=entry.port,
+        security=Security(entry.security),
+        auth=AuthMethod(entry.auth),
+        username=entry.username,
+        password=entry.password,
+        cleartext_auth_allowed=cleartext_allowed(entry.host, entry.port, settings.smtp_policy),
+    )
+
+
+def is_tested(address_id: uuid.UUID, entry: Entry) -> bool:
+    """Whether exactly these settings, with this From address, passed a test."""
+    return _tested_at(addresses.get(address_id), for_address(address_id), entry) is not None
+
+
+def save(address_id: uuid.UUID, entry: Entry, by: By) -> MailServer:
+    """Stores the settings and turns them on. Raises NotTested."""
+    address = addresses.get(address_id)
+    server = for_address(address_id)
+    tested_at = _tested_at(address, server, entry)
+    if tested_at is None:
+        raise NotTested
+    with db.transaction():
+        server = _store(address, server, entry)
+        server.fingerprint_verified = fingerprint(address, entry)
+        server.verified_at = tested_at
+        server.enabled = True
+        _resume(server)
+        accounts.audit("server.saved", subject=_label(server), user_id=by.user_id, ip=by.ip, address=address.email)
+        addresses.confirm(address, by="its own server")
+        queue.ring_delivery_after_commit()
+    return server
+
+
+def save_draft(address_id: uuid.UUID, entry: Entry, by: By) -> MailServer:
+    """Stores the settings without using them."""
+    address = addresses.get(address_id)
+    server = for_address(address_id)
+    tested_at = _tested_at(address, server, entry)
+    with db.transaction():
+        server = _store(address, server, entry)
+        server.enabled = False
+        server.fingerprint_verified = fingerprint(address, entry) if tested_at else None
+        server.verified_at = tested_at
+        _resume(server)
+        accounts.audit("server.drafted", subject=_label(server), user_id=by.user_id, ip=by.ip, address=address.email)
+        queue.ring_delivery_after_commit()
+    return server
+
+
+def disable(address_id: uuid.UUID, by: By) -> None:
+    """Turns the server off: the address's mail goes out by the platform server. Raises NotFound."""
+    with db.transaction():
+        server = _of(address_id)
+        server.enabled = False
+        server.version += 1
+        _resume(server)
+        accounts.audit("server.disabled", subject=_label(server), user_id=by.user_id, ip=by.ip)
+        queue.ring_delivery_after_commit()
+
+
+def remove(address_id: uuid.UUID, by: By) -> None:
+    """Deletes the server's settings and its password. Raises NotFound."""
+    with db.transaction() as session:
+        server = _of(address_id)
+        accounts.audit("server.removed", subject=_label(server), user_id=by.user_id, ip=by.ip)
+        session.delete(server)
+        queue.ring_delivery_after_commit()
+
+
+def choose_fallback(address_id: uuid.UUID, *, fallback: bool, by: By) -> None:
+    """Says whether mail goes out by the platform server while the own one fails. Raises NotFound."""
+    with db.transaction():
+        server = _of(address_id)
+        server.fallback_to_platform = fallback
+        accounts.audit("server.fallback", subject=_label(server), user_id=by.user_id, ip=by.ip, fallback=fallback)
+        queue.ring_delivery_after_commit()
+
+
+def note_passed(address_id: uuid.UUID, entry: Entry) -> None:
+    """Remembers that exactly these settings passed a test just now.
+
+    If they are the stored ones, those count as verified from here on, and a paused server sends again.
+    """
+    address = addresses.get(address_id)
+    remember_passed(address, entry)
+    server = for_address(address_id)
+    if server is None or _stored_entry(server) != replace(entry, preset=server.preset):
+        return
+    with db.transaction():
+        server.fingerprint_verified = fingerprint(address, entry)
+        server.verified_at = db.now()
+        _resume(server)
+        addresses.confirm(address, by="its own server")
+        queue.ring_delivery_after_commit()
+
+
+def pause(server_id: uuid.UUID, version: int, *, reason: str, until: dt.datetime | None, error: str) -> bool:
+    """Holds the server's mail, and counts a failure. Returns whether it was ready before: tell the owner then, once.
+
+    A failure of settings that were changed since (another `version`) pauses nothing. `until`: when to try again by
+    itself; None: when somebody changes the settings or a test passes.
+    """
+    with db.transaction() as session:
+        wanted = select(MailServer).where(MailServer.id == server_id, MailServer.version == version)
+        server = session.scalar(wanted.with_for_update().execution_options(populate_existing=True))
+        if server is None:
+            return False
+        newly = server.state == "ready"
+        server.state = "paused"
+        server.paused_reason, server.paused_until = reason[:40], until
+        server.failures_in_a_row += 1
+        server.last_error = error[:1000]
+    return newly
+
+
+def resume(server_id: uuid.UUID) -> None:
+    """Lets the server's mail go again."""
+    with db.transaction():
+        _resume(db.owned(MailServer, server_id))
+        queue.ring_delivery_after_commit()
+
+
+def clear_failures(server_id: uuid.UUID) -> None:
+    """Forgets the failures in a row: a letter was accepted."""
+    with db.transaction() as session:
+        failing = (MailServer.id == server_id, MailServer.failures_in_a_row > 0)
+        session.execute(update(MailServer).where(*failing).values(failures_in_a_row=0, last_error=None))
+
+
+def _of(address_id: uuid.UUID) -> MailServer:
+    server = for_address(addresses.get(address_id).id)
+    if server is None:
+        raise db.NotFound("no such MailServer")
+    return server
+
+
+def _store(address: addresses.OutboundAddress, server: MailServer | None, entry: Entry) -> MailServer:
+    settings: Settings = current_app.extensions["ownpost"]
+    if server is None:
+        # The id is made here and not by the database: the password is sealed to it before the row is there.
+        server = MailServer(id=uuid.uuid4(), account_id=address.account_id, address_id=address.id, version=0)
+        db.session().add(server)
+    server.preset, server.host, server.port = entry.preset, entry.host, entry.port
+    server.security, server.auth, server.username = entry.security, entry.auth, entry.username
+    server.password_sealed = None
+    if entry.password:
+        server.password_sealed = settings.keyring.seal(
+            entry.password, column=SEALED_COLUMN, account_id=str(address.account_id), row_id=str(server.id)
+        )
+    server.version += 1
+    return server
+
+
+def _stored_entry(server: MailServer) -> Entry | None:
+    try:
+        password = stored_password(server)
+    except PasswordUnreadable:
+        return None
+    return Entry(
+        preset=server.preset,
+        host=server.host,
+        port=server.port,
+        security=server.security,
+        auth=server.auth,
+        username=server.username,
+        password=password,
+    )
+
+
+def _tested_at(address: addresses.OutboundAddress, server: MailServer | None, entry: Entry) -> dt.datetime | None:
+    if server is not None and matches(server.fingerprint_verified, address, entry):
+        return server.verified_at
+    return passed_at(address, entry)
+
+
+def _resume(server: MailServer) -> None:
+    server.state = "ready"
+    server.paused_reason = server.paused_until = server.last_error = server.owner_told_at = None
+    server.failures_in_a_row = 0
+
+
+def _label(server: MailServer) -> str:
+    return f"{server.host}:{server.port}"
