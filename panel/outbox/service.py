@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from panel import db, queue
 from panel.message.addresses import normalise
 from panel.message.letter import new_message_id
 from panel.outbox import states
 from panel.outbox.models import Attempt, Delivery
+from panel.outbox.states import WrongTransition
 
-__all__ = ["Attempt", "Delivery"]
+__all__ = ["Attempt", "Delivery", "WrongTransition"]
+
+# A test send has a job of its own; should that be lost, a delivery worker takes it up after this many seconds.
+_TEST_HEAD_START = 10.0
 
 # A person who waits goes before a notification, a notification before a blast.
 PRIORITY = {"test": 1, "system": 2, "notification": 5, "blast": 8}
@@ -65,7 +69,7 @@ def put(order: Order) -> Delivery:
         state="canceled" if order.canceled_because else "queued",
         reason=order.canceled_because,
         priority=PRIORITY[order.kind],
-        next_attempt_at=made,
+        next_attempt_at=db.clock(_TEST_HEAD_START if order.kind == "test" else 0.0),
         expires_at=made + dt.timedelta(seconds=order.expires_after) if order.expires_after else None,
     )
     session = db.session()
@@ -94,10 +98,42 @@ def get(delivery_id: int) -> Delivery:
     return db.owned(Delivery, delivery_id)
 
 
+def of_event(event_id: uuid.UUID) -> list[Delivery]:
+    """The deliveries that an event caused, oldest first; not those that a person sent again."""
+    found = select(Delivery).where(Delivery.event_id == event_id, Delivery.resend_of.is_(None)).order_by(Delivery.id)
+    return list(db.session().scalars(found))
+
+
 def attempts(delivery_id: int) -> list[Attempt]:
     """Its attempts, oldest first."""
     found = select(Attempt).where(Attempt.delivery_id == delivery_id).order_by(Attempt.fence)
     return list(db.session().scalars(found))
+
+
+def get_for_change(delivery_id: int) -> Delivery:
+    """One delivery of this account, locked until the transaction ends. Raises NotFound."""
+    wanted = select(Delivery).where(Delivery.id == delivery_id).with_for_update()
+    delivery = db.session().scalar(wanted.execution_options(populate_existing=True))
+    if delivery is None:
+        raise db.NotFound("no such Delivery")
+    return delivery
+
+
+def check_resendable(delivery: Delivery, resendable: tuple[str, ...]) -> None:
+    """Raises WrongTransition if the delivery may still be sent by itself."""
+    if delivery.state not in resendable:
+        raise WrongTransition(f"a delivery that is {delivery.state} is not sent again")
+
+
+def put_off(delivery_id: int, *, fence: int, reason: str, wait: float) -> None:
+    """Lets a claimed delivery that could not be tried wait for `wait` seconds."""
+    with db.transaction() as session:
+        session.execute(
+            update(Delivery)
+            .where(Delivery.id == delivery_id, Delivery.fence == fence, Delivery.state.in_(states.DUE))
+            .values(state="deferred", reason=reason, next_attempt_at=db.clock(wait), lease_owner=None, lease_until=None)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def change(delivery: Delivery, state: str, *, reason: str | None = None) -> None:
@@ -105,3 +141,17 @@ def change(delivery: Delivery, state: str, *, reason: str | None = None) -> None
     states.check(delivery.state, state)
     delivery.state = state
     delivery.reason = reason
+
+
+def readdress(campaign_id: uuid.UUID, address_id: uuid.UUID | None) -> None:
+    """Moves a campaign's letters that wait to the route of another outbound address (None: the default one)."""
+    mine = update(Delivery).where(Delivery.campaign_id == campaign_id)
+    with db.transaction() as session:
+        session.execute(mine.where(Delivery.state.in_(states.DUE)).values(address_id=address_id))
+        # What was held waited for the old server; the new one is asked at once.
+        session.execute(
+            mine.where(Delivery.state == "held").values(
+                address_id=address_id, state="queued", reason=None, next_attempt_at=db.now()
+            )
+        )
+        queue.ring_delivery_after_commit()
