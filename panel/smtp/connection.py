@@ -25,7 +25,7 @@ _TLS_PROBE = 3.0  # seconds
 class Connection:
     """Says commands and reads replies, each within its time; raises what `trouble` lists.
 
-    `phase` and `end` are its owner's to set: `end` is the reading of `time.monotonic` after which nothing is waited for any more.
+    `phase` and `end` are its owner's to set: after `end`, of `time.monotonic`, nothing is waited for any more.
     """
 
     def __init__(
