@@ -47,6 +47,7 @@ class Route:
     paused_until: dt.datetime | None
     fallback: bool
     confirmed: bool
+    failing: bool = False  # the last attempts at this server went wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def route_of(address_id: uuid.UUID | None) -> Route:
         paused_until=server.paused_until,
         fallback=server.fallback_to_platform,
         confirmed=address.confirmed_at is not None,
+        failing=server.failures_in_a_row > 0,
     )
 
 

@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass, replace
 
 from flask import current_app
-from sqlalchemy import select, update
 
 from panel import db, queue
 from panel.accounts import service as accounts
@@ -15,6 +14,7 @@ from panel.addresses import service as addresses
 from panel.config import Settings
 from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
 from panel.servers.models import MailServer
+from panel.servers.pauses import clear_failures, count_failure, end_pauses, pause, resume
 from panel.servers.routing import (
     SEALED_COLUMN,
     Envelope,
@@ -36,9 +36,14 @@ __all__ = [
     "MailServer",
     "PasswordUnreadable",
     "Route",
+    "clear_failures",
+    "count_failure",
+    "end_pauses",
     "envelope_of",
     "for_address",
+    "pause",
     "platform_route",
+    "resume",
     "route_of",
     "smtp_settings",
 ]
@@ -190,39 +195,6 @@ def note_passed(address_id: uuid.UUID, entry: Entry) -> None:
         _resume(server)
         addresses.confirm(address, by="its own server")
         queue.ring_delivery_after_commit()
-
-
-def pause(server_id: uuid.UUID, version: int, *, reason: str, until: dt.datetime | None, error: str) -> bool:
-    """Holds the server's mail, and counts a failure. Returns whether it was ready before: tell the owner then, once.
-
-    A failure of settings that were changed since (another `version`) pauses nothing. `until`: when to try again by
-    itself; None: when somebody changes the settings or a test passes.
-    """
-    with db.transaction() as session:
-        wanted = select(MailServer).where(MailServer.id == server_id, MailServer.version == version)
-        server = session.scalar(wanted.with_for_update().execution_options(populate_existing=True))
-        if server is None:
-            return False
-        newly = server.state == "ready"
-        server.state = "paused"
-        server.paused_reason, server.paused_until = reason[:40], until
-        server.failures_in_a_row += 1
-        server.last_error = error[:1000]
-    return newly
-
-
-def resume(server_id: uuid.UUID) -> None:
-    """Lets the server's mail go again."""
-    with db.transaction():
-        _resume(db.owned(MailServer, server_id))
-        queue.ring_delivery_after_commit()
-
-
-def clear_failures(server_id: uuid.UUID) -> None:
-    """Forgets the failures in a row: a letter was accepted."""
-    with db.transaction() as session:
-        failing = (MailServer.id == server_id, MailServer.failures_in_a_row > 0)
-        session.execute(update(MailServer).where(*failing).values(failures_in_a_row=0, last_error=None))
 
 
 def _of(address_id: uuid.UUID) -> MailServer:

@@ -1,0 +1,40 @@
+"""The ticker: rings for what a lost job left behind, whatever happened to Redis or to a worker."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import redis
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from panel import create_app, process, queue
+from panel.config import Settings
+from panel.deliveries import service as deliveries
+
+log = structlog.get_logger(__name__)
+
+ALIVE_KEY = "ownpost:ticker"
+
+
+def run(settings: Settings) -> None:
+    """Ticks until SIGTERM. What is away (the database, Redis) is tried again at the next tick."""
+    app = create_app(settings)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    process.notify_ready()
+    with app.app_context():
+        while not stop.is_set():
+            _tick(settings)
+            stop.wait(settings.tuning.ticker)
+
+
+def _tick(settings: Settings) -> None:
+    try:
+        deliveries.tick(settings)
+        queue.connection().set(ALIVE_KEY, str(time.time()))
+    except (SQLAlchemyError, redis.RedisError) as error:
+        log.warning("a tick was missed", error=type(error).__name__)

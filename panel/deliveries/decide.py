@@ -1,0 +1,98 @@
+"""What becomes of a delivery after an attempt. Nobody here reads SMTP text: the engine says what an answer is about."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from dataclasses import dataclass
+
+from panel.smtp.outcome import About, FailureCode, Outcome, Verdict
+
+# Waits after the first, second, … temporary refusal, in seconds: 1, 5, 15, 30 min, 1, 2 h, then every 4 h.
+SCHEDULE = (60, 300, 900, 1800, 3600, 7200, 14_400)
+GIVE_UP_AFTER = dt.timedelta(hours=72)
+JITTER = 0.1
+
+# A connection that broke before the letter can have left sent nothing; it is tried again soon.
+AFTER_A_BREAK = 15.0
+# The first pauses of a server that does not work, in seconds; each is twice as long as the one before.
+FIRST_PAUSE = 60.0
+LONGEST_PAUSE = 3600.0
+FAILURES_BEFORE_PAUSE = 5
+QUOTA_PAUSE = 3600.0
+# The platform server is all accounts' own: what is wrong with it is the operator's to mend, and letters wait a minute.
+PLATFORM_PAUSE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The delivery's next state.
+
+    `wait` is how long until the next attempt, in seconds, for `deferred` and `queued`. `spent` says whether the attempt
+    counts against the delivery. `pause` says why its server should rest, if it should.
+    """
+
+    state: str
+    reason: str | None = None
+    wait: float | None = None
+    spent: bool = True
+    pause: str | None = None
+
+
+def decide(outcome: Outcome, *, attempts: int, age: dt.timedelta, began: bool, own_server: bool) -> Decision:
+    """Turns an outcome into a decision.
+
+    attempts: how many were spent before this one; age: how long the delivery has been trying; began: whether the body
+    may have begun to flow (the row says `sending`); own_server: whether it is the account's, which may be paused.
+    """
+    match outcome.verdict:
+        case Verdict.ACCEPTED:
+            return Decision("sent")
+        case Verdict.UNKNOWN:
+            return Decision("uncertain", "no_reply")
+    # What broke after the body began goes back to its queue; a row that never said `sending` stays what it was.
+    broke = "queued" if began and outcome.verdict is Verdict.NOT_SENT else "deferred"
+    if outcome.failure is FailureCode.CANCELED:
+        return Decision(broke, "interrupted", wait=0.0, spent=False)
+    if outcome.about in (About.SERVER, About.CREDENTIALS, About.QUOTA, About.SENDER):
+        return _about_the_server(outcome, broke=broke) if own_server else _about_the_platform(outcome, broke=broke)
+    if outcome.verdict is Verdict.PERMANENT:
+        return Decision("failed", _reason(outcome))
+    if outcome.verdict is Verdict.NOT_SENT:
+        return Decision(broke, _reason(outcome), wait=AFTER_A_BREAK, spent=False)
+    if age > GIVE_UP_AFTER:
+        return Decision("failed", "gave_up")
+    return Decision("deferred", _reason(outcome), wait=wait_after(attempts))
+
+
+def _about_the_platform(outcome: Outcome, *, broke: str) -> Decision:
+    return Decision(broke, _reason(outcome), wait=PLATFORM_PAUSE, spent=False)
+
+
+def _about_the_server(outcome: Outcome, *, broke: str) -> Decision:
+    # None of these is the recipient's doing: the letter waits, and no attempt is spent.
+    if outcome.about is About.CREDENTIALS and outcome.verdict is Verdict.PERMANENT:
+        return Decision("held", "credentials", spent=False, pause="credentials")
+    if outcome.about is About.SENDER and outcome.verdict is Verdict.PERMANENT:
+        return Decision("held", "sender_refused", spent=False, pause="sender_refused")
+    if outcome.about is About.QUOTA:
+        return Decision("held", "quota", spent=False, pause="quota")
+    if outcome.failure is FailureCode.DESTINATION_NOT_ALLOWED:
+        return Decision("held", "destination_not_allowed", spent=False, pause="destination_not_allowed")
+    return Decision(broke, _reason(outcome), wait=AFTER_A_BREAK, spent=False, pause="server")
+
+
+def wait_after(attempts: int) -> float:
+    """How long to wait after that many spent attempts and one more, in seconds, with 0–10 % added by chance."""
+    base = SCHEDULE[min(attempts, len(SCHEDULE) - 1)]
+    return base * (1 + random.random() * JITTER)  # noqa: S311 - spreads retries; nothing secret
+
+
+def pause_length(failures: int) -> float:
+    """How long a server rests after that many failures in a row, in seconds."""
+    over = max(0, failures - FAILURES_BEFORE_PAUSE)
+    return min(LONGEST_PAUSE, FIRST_PAUSE * float(1 << min(over, 10)))
+
+
+def _reason(outcome: Outcome) -> str:
+    return str(outcome.failure or outcome.about)

@@ -1,0 +1,129 @@
+"""From an event to its deliveries: who gets which notification, in the event's own transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import current_app
+
+from panel.accounts import service as accounts
+from panel.addresses import service as addresses
+from panel.campaigns import service as campaigns
+from panel.campaigns.kinds import NotificationKind, kinds_for_event
+from panel.config import Settings
+from panel.deliveries.letters import letter_values
+from panel.outbox import service as outbox
+from panel.outbox.service import Delivery, Order
+from panel.participants import service as participants
+from panel.suppressions import service as suppressions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """An event, with the people in it."""
+
+    event_id: uuid.UUID
+    event_type: str
+    campaign: campaigns.Campaign
+    referrer: participants.Participant | None = None
+    friend: participants.Participant | None = None
+    reward: Mapping[str, Any] | None = None
+    denial: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipient:
+    address: str
+    participant: participants.Participant | None
+
+
+def queue_for(happening: Happening) -> list[Delivery]:
+    """Makes the deliveries that an event causes, in the current transaction; `canceled` ones say why."""
+    tags = _tags(happening)
+    notifications = {one.kind: one for one in campaigns.notifications(happening.campaign.id)}
+    return [
+        _queue(happening, notifications[kind.key], recipient, tags)
+        for kind in kinds_for_event(happening.event_type)
+        for recipient in _recipients(happening, kind)
+    ]
+
+
+def _recipients(happening: Happening, kind: NotificationKind) -> Iterator[_Recipient]:
+    if kind.recipient == "owner":
+        for user in accounts.owners():
+            yield _Recipient(user.email, None)
+        return
+    if happening.reward is not None and happening.reward.get("to") != kind.recipient:
+        return
+    person = happening.referrer if kind.recipient == "referrer" else happening.friend
+    if person is not None:
+        yield _Recipient(person.email, person)
+
+
+def _queue(
+    happening: Happening, notification: campaigns.Notification, to: _Recipient, tags: Mapping[str, str]
+) -> Delivery:
+    campaign = happening.campaign
+    canceled = None if notification.enabled else "notification_disabled"
+    values = letter_values(dict(tags))
+    if to.participant is not None:
+        reason = suppressions.is_suppressed(to.address, campaign.id)
+        canceled = canceled or (f"suppressed_{reason}" if reason else None)
+        values = _participant_values(campaign, to.participant, tags)
+    return outbox.put(
+        Order(
+            kind="notification",
+            to_address=to.address,
+            from_domain=from_domain(campaign.address_id),
+            values=values,
+            campaign_id=campaign.id,
+            address_id=campaign.address_id,
+            notification_id=notification.id,
+            notification_version_id=notification.current_version_id,
+            event_id=happening.event_id,
+            participant_id=to.participant.id if to.participant else None,
+            expires_after=notification.expires_after,
+            canceled_because=canceled,
+        )
+    )
+
+
+def _participant_values(
+    campaign: campaigns.Campaign, person: participants.Participant, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    token = participants.unsubscribe_token(person)
+    base = _settings().public_url
+    links = {"unsubscribe_url": f"{base}/u/{token}", "preferences_url": f"{base}/p/{token}"}
+    return letter_values(
+        {**tags, **links},
+        to_name=f"{person.first_name} {person.last_name}".strip() or None,
+        postal_address=accounts.current().postal_address,
+        company_name=campaign.company_name,
+        unsubscribe_url=links["unsubscribe_url"],
+    )
+
+
+def _tags(happening: Happening) -> dict[str, str]:
+    campaign = happening.campaign
+    tags = {"campaign.name": campaign.name, "company.name": campaign.company_name}
+    if happening.referrer is not None:
+        tags |= participants.merge_values(campaign, happening.referrer, prefix="referrer")
+    if happening.friend is not None:
+        tags |= participants.merge_values(campaign, happening.friend, prefix="friend")
+    for group, given in (("reward", happening.reward), ("denial", happening.denial)):
+        tags |= {f"{group}.{name}": str(value) for name, value in (given or {}).items() if value is not None}
+    return tags
+
+
+def from_domain(address_id: uuid.UUID | None) -> str:
+    """The domain of the From, for the Message-ID: fixed when the delivery is made."""
+    address = addresses.get(address_id) if address_id else addresses.default()
+    return address.domain if address else _settings().platform_from.address.rpartition("@")[2]
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["ownpost"]
+    return settings
