@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from panel import db, models, queue
 from panel.config import Settings
-from panel.web import access, assets, errors, formats, headers, security
+from panel.web import access, assets, errors, formats, headers, links, security
 
 __all__ = ["create_app", "models"]
 
@@ -20,7 +20,9 @@ _FEATURES = ("addresses", "campaigns", "deliveries", "events", "help", "servers"
 def create_app(settings: Settings | None = None) -> Flask:
     """Wires the app together. `settings` come from the environment unless given."""
     settings = settings or Settings.from_env()
-    app = Flask("panel", template_folder=str(assets.folder("templates")), static_folder=str(assets.folder("static")))
+    app = links.App(
+        "panel", template_folder=str(assets.folder("templates")), static_folder=str(assets.folder("static"))
+    )
     app.extensions["ownpost"] = settings
     db.connect(settings.database_url)
     queue.configure(settings.redis_url)

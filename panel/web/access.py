@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, request, url_for
 from flask_login import current_user
@@ -78,14 +79,20 @@ def _close(_error: BaseException | None = None) -> None:
 
 def unauthenticated(*_: Any, **__: Any) -> BaseResponse:
     """A page goes to the sign-in form and comes back; htmx is told to go there; a stream simply ends."""
-    login = url_for("security.login")
-    if request.headers.get("HX-Request"):
-        return Response("Please sign in again.", status=401, headers={"HX-Redirect": login})
     if "text/event-stream" in request.headers.get("Accept", ""):
-        return Response("Please sign in again.", status=401)
+        return Response("Please sign in again.", status=401, mimetype="text/plain")
+    if request.headers.get("HX-Request"):
+        login = url_for("security.login", next=_page_around())
+        return Response("Please sign in again.", status=401, mimetype="text/plain", headers={"HX-Redirect": login})
     if request.method != "GET":
-        return redirect(login)
+        return redirect(url_for("security.login"), 303)
     return redirect(url_for("security.login", next=request.full_path.rstrip("?")))
+
+
+def _page_around() -> str | None:
+    """The page that an htmx request came from, without its host: a sign-in leads back to this panel only."""
+    page = urlsplit(request.headers.get("HX-Current-URL", ""))
+    return f"{page.path}?{page.query}".rstrip("?") or None
 
 
 def blueprint(name: str, import_name: str, **options: Any) -> Blueprint:

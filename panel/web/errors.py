@@ -8,6 +8,7 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
 from panel import db
+from panel.web import problems
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +36,10 @@ def install(app: Flask) -> None:
 
 
 def page(status: int, detail: str | None = None) -> Response:
-    """The error page, or for htmx a line of text that the page shows as a message."""
+    """The error page; for htmx a line of text that the page shows as a message; for the API a problem."""
     title, way_out = _TITLES.get(status, _TITLES[500 if status >= 500 else 400])
+    if problems.wanted():
+        return problems.answer(problems.body(status, detail))
     if request.headers.get("HX-Request"):
         answer = make_response(detail or f"{title}. {way_out}", status)
         answer.mimetype = "text/plain"

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from panel import db
 
-
 # Flask-Principal, which Flask-Security brings, has taken the name `g.identity`.
 _NAME = "identity_session"
 

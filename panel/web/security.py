@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask, Response, current_app, g, request
 from flask_security import MailUtil, Security, SQLAlchemySessionUserDatastore
 
 from panel import db
@@ -13,6 +14,28 @@ from panel.accounts.models import Role, User
 from panel.config import Settings
 from panel.outbox import service as outbox
 from panel.web import access, identity
+
+# Asking for a new password takes at least this long (seconds), so that the time of the answer does not tell whether a
+# letter was queued.
+FORGOT_AT_LEAST = 0.3
+
+_WORDS = {
+    "GENERIC_AUTHN_FAILED": ("This email address and password do not go together.", "error"),
+    "DISABLED_ACCOUNT": ("This login has been switched off. Ask an owner of your account.", "error"),
+    "EMAIL_NOT_PROVIDED": ("Enter your email address.", "error"),
+    "INVALID_EMAIL_ADDRESS": ("That is not an email address.", "error"),
+    "PASSWORD_NOT_PROVIDED": ("Enter a password.", "error"),
+    "PASSWORD_INVALID_LENGTH": ("The password must have at least %(length)s characters.", "error"),
+    "RETYPE_PASSWORD_MISMATCH": ("The two passwords are not the same.", "error"),
+    "FORGOT_PASSWORD": ("Forgotten your password?", "info"),
+    "PASSWORD_RESET_REQUEST": (
+        "If somebody signs in with %(email)s, a link to choose a new password is on its way there.",
+        "info",
+    ),
+    "PASSWORD_RESET_EXPIRED": ("That link has expired: it works for %(within)s. Have a new one sent.", "error"),
+    "INVALID_RESET_PASSWORD_TOKEN": ("That link does not work, or has been used. Have a new one sent.", "error"),
+    "PASSWORD_RESET_NO_LOGIN": ("Your new password is saved. Sign in with it.", "success"),
+}
 
 
 class OutboxMailUtil(MailUtil):
@@ -30,6 +53,7 @@ class OutboxMailUtil(MailUtil):
     ) -> None:
         """Called with the letter rendered; `user` is among the rest."""
         settings: Settings = current_app.extensions["ownpost"]
+        # On SQLite one transaction writes at a time: a new password is committed before its letter is queued.
         identity.release()
         with db.account_scope(kwargs["user"].account_id):
             outbox.put_system_letter(
@@ -48,6 +72,8 @@ def configure(app: Flask, settings: Settings) -> None:
         SECURITY_PASSWORD_HASH="argon2",
         SECURITY_PASSWORD_SCHEMES=["argon2"],
         SECURITY_DEPRECATED_PASSWORD_SCHEMES=[],
+        # Argon2 alone, without a key mixed in: another OWNPOST_SECRET_KEY ends all sessions and keeps all passwords.
+        SECURITY_PASSWORD_SINGLE_HASH=["argon2"],
         SECURITY_PASSWORD_LENGTH_MIN=10,
         SECURITY_LOGIN_URL="/login",
         SECURITY_LOGOUT_URL="/logout",
@@ -56,9 +82,12 @@ def configure(app: Flask, settings: Settings) -> None:
         SECURITY_RECOVERABLE=True,
         SECURITY_RESET_PASSWORD_WITHIN=dt.timedelta(hours=2),
         SECURITY_TRACKABLE=True,
+        SECURITY_DATETIME_FACTORY=db.now,
         SECURITY_REGISTERABLE=False,
         # Ownpost's roles are a column of the user; there is no relation to join.
         SECURITY_JOIN_USER_ROLES=False,
+        # Its scripts are for pages of its own, which are not used.
+        SECURITY_STATIC_FOLDER=None,
         SECURITY_POST_LOGIN_VIEW="/",
         SECURITY_POST_LOGOUT_VIEW="/login",
         SECURITY_POST_RESET_VIEW="/login",
@@ -71,8 +100,8 @@ def configure(app: Flask, settings: Settings) -> None:
         SECURITY_FRESHNESS=dt.timedelta(minutes=-1),
         SECURITY_FRESHNESS_GRACE_PERIOD=dt.timedelta(0),
         SECURITY_DEFAULT_REMEMBER_ME=False,
-        SECURITY_REDIRECT_VALIDATE_MODE=["absolute", "regex"],
         SECURITY_CSRF_IGNORE_UNAUTH_ENDPOINTS=False,
+        **{f"SECURITY_MSG_{name}": words for name, words in _WORDS.items()},
     )
 
 
@@ -83,3 +112,16 @@ def install(app: Flask, settings: Settings) -> None:
     datastore = SQLAlchemySessionUserDatastore(identity.IdentitySession(), User, Role)  # type: ignore[arg-type]
     security = Security(app, datastore, mail_util_cls=OutboxMailUtil)
     security.unauthn_handler(access.unauthenticated)
+    app.before_request(_note_begin)
+    app.after_request(_even_out)
+
+
+def _note_begin() -> None:
+    g.began = time.monotonic()
+
+
+def _even_out(answer: Response) -> Response:
+    if request.endpoint == "security.forgot_password" and request.method == "POST":
+        identity.release()
+        time.sleep(max(0.0, g.began + FORGOT_AT_LEAST - time.monotonic()))
+    return answer

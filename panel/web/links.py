@@ -1,0 +1,21 @@
+"""Links that leave the browser, in letters above all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+
+
+class App(Flask):
+    """Flask, but for one thing: a whole URL begins with OWNPOST_PUBLIC_URL.
+
+    Flask takes scheme and host from the request. A caller who asks for somebody's password reset with a Host header of
+    their own would have the link, and with it the token, point to them.
+    """
+
+    def url_for(self, /, endpoint: str, *, _external: bool | None = None, **values: Any) -> str:
+        """Flask's, with `_external=True` meaning the public URL."""
+        path = super().url_for(endpoint, _external=False, **values)
+        public: str = self.config["PUBLIC_URL"]
+        return f"{public}{path}" if _external else path
