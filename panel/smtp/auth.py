@@ -71,7 +71,7 @@ def _cram_md5(username: str, password: str, converse: Converse) -> Reply:
     try:
         challenge = base64.b64decode(reply.lines[0], validate=True)
     except binascii.Error:
-        raise Broken(FailureCode.PROTOCOL_ERROR, "The server's challenge for CRAM-MD5 is not base64.") from None
+        raise Broken(FailureCode.PROTOCOL_ERROR, "The server’s challenge for CRAM-MD5 is not base64.") from None
     digest = hmac.new(password.encode(), challenge, "md5").hexdigest()
     return converse(base64.b64encode(f"{username} {digest}".encode()))
 

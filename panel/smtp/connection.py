@@ -1,19 +1,18 @@
 """One dialogue with one server: from the look-up to the end of AUTH, and then command by command."""
 
 import re
-import ssl
 import time
 from collections.abc import Callable
 
 from panel.smtp import auth
-from panel.smtp.destination import DestinationError, DestinationPolicy, Resolver, vet
+from panel.smtp.destination import DestinationError, DestinationPolicy, Resolver, VettedAddress, vet
 from panel.smtp.features import Features
 from panel.smtp.outcome import FailureCode, Phase
 from panel.smtp.reply import Cleaner, Reply
 from panel.smtp.settings import Security, ServerSettings, validate_host
 from panel.smtp.steps import Step, StepReporter
 from panel.smtp.timeouts import Timeouts
-from panel.smtp.tls import TlsSummary
+from panel.smtp.tls import TlsSummary, tls_context
 from panel.smtp.transport import Transport
 from panel.smtp.trouble import Broken, Refused
 
@@ -37,7 +36,6 @@ class Connection:
         timeouts: Timeouts,
         steps: StepReporter,
         resolver: Resolver,
-        tls_context: Callable[[], ssl.SSLContext],
     ) -> None:
         if not _EHLO_NAME.fullmatch(ehlo_name):
             raise ValueError("The EHLO name must be a domain name or an address literal like [192.0.2.25].")
@@ -53,7 +51,7 @@ class Connection:
         self._ehlo_name = ehlo_name.encode("ascii")
         self._timeouts = timeouts
         self._resolver = resolver
-        self._tls_context = tls_context
+        self._dialled: VettedAddress | None = None
         self._cancel_lookup: Callable[[], None] | None = None
 
     def open(self) -> None:
@@ -121,10 +119,12 @@ class Connection:
             raise Broken(problem.failure, problem.detail) from problem
         self.ok(f"Found {len(addresses)} address{'' if len(addresses) == 1 else 'es'}.")
         self._begin(Step.CONNECT, Phase.CONNECT)
-        answered = self.transport.connect(
-            addresses, deadline=self.deadline(self._timeouts.open), each=self._timeouts.connect
-        )
-        self.ok(f"Connected to {answered.sockaddr[0]}, port {settings.port}.")
+        self._dialled = self._dial(addresses)
+        self.ok(f"Connected to {self._dialled.sockaddr[0]}, port {settings.port}.")
+
+    def _dial(self, addresses: list[VettedAddress]) -> VettedAddress:
+        deadline = self.deadline(self._timeouts.open)
+        return self.transport.connect(addresses, deadline=deadline, each=self._timeouts.connect)
 
     def _on_lookup(self, cancel: Callable[[], None]) -> None:
         # Set first and looked at second, where `abort` does it the other way round: whoever comes last cancels.
@@ -135,14 +135,17 @@ class Connection:
     def _greet(self) -> None:
         self._begin(Step.GREETING, Phase.GREETING)
         try:
-            reply = self.transport.read_reply(self.deadline(self._timeouts.greeting))
+            reply = self._greeting()
         except Broken as trouble:
             if trouble.failure is FailureCode.TIMED_OUT and self._awaits_tls():
                 raise Broken(
                     FailureCode.WRONG_SECURITY, "The server waits for TLS from the start on this port."
                 ) from trouble
             raise
-        self.ok("The server greeted.", done(reply, wanted=220))
+        self.ok("The server greeted.", reply)
+
+    def _greeting(self) -> Reply:
+        return done(self.transport.read_reply(self.deadline(self._timeouts.greeting)), wanted=220)
 
     def _awaits_tls(self) -> bool:
         """Whether a server that does not greet is waiting for TLS: asked only when the session has failed anyway.
@@ -153,7 +156,7 @@ class Connection:
             return False
         try:
             self.transport.start_tls(
-                context=self._tls_context(), host=self._server_name(), deadline=self.deadline(_TLS_PROBE)
+                context=tls_context(), host=self._server_name(), deadline=self.deadline(_TLS_PROBE)
             )
         except Broken as trouble:
             return trouble.failure.startswith("certificate_")
@@ -168,20 +171,47 @@ class Connection:
             self.steps.skipped(Step.TLS, "Not encrypted, as set.")
             return
         self._begin(Step.TLS, Phase.TLS)
-        features = Features.parse(done(self._ehlo()))
-        if not features.starttls:
-            raise Broken(FailureCode.TLS_UNAVAILABLE, "The server does not offer STARTTLS on this port.")
-        done(self.command(b"STARTTLS", self._timeouts.reply), wanted=220)
+        self._say_starttls()
         self._start_tls(after_starttls=True)
 
+    def _say_starttls(self) -> None:
+        if not Features.parse(done(self._ehlo())).starttls:
+            raise Broken(FailureCode.TLS_UNAVAILABLE, "The server does not offer STARTTLS on this port.")
+        done(self.command(b"STARTTLS", self._timeouts.reply), wanted=220)
+
     def _start_tls(self, *, after_starttls: bool) -> None:
-        self.tls = self.transport.start_tls(
-            context=self._tls_context(),
+        try:
+            self.tls = self._handshake(any_name=False, after_starttls=after_starttls)
+        except Broken as trouble:
+            if trouble.failure is not FailureCode.CERTIFICATE_WRONG_HOST or not self.steps.observed:
+                raise
+            names = self._names_in_certificate(after_starttls=after_starttls)
+            raise Broken(trouble.failure, f"{trouble.detail} {names}".rstrip()) from trouble
+        self.ok(self.tls.text)
+
+    def _handshake(self, *, any_name: bool, after_starttls: bool) -> TlsSummary:
+        return self.transport.start_tls(
+            context=tls_context(any_name=any_name),
             host=self._server_name(),
             deadline=self.deadline(self._timeouts.tls),
             after_starttls=after_starttls,
         )
-        self.ok(self.tls.text)
+
+    def _names_in_certificate(self, *, after_starttls: bool) -> str:
+        """Dial the same address again, only to tell a person whom its trusted certificate names."""
+        self.transport.close()
+        try:
+            if self._dialled is not None:
+                self._dial([self._dialled])
+            if after_starttls:
+                self._greeting()
+                self._say_starttls()
+            names = self._handshake(any_name=True, after_starttls=after_starttls).names
+        except (Broken, Refused) as trouble:
+            if isinstance(trouble, Broken) and trouble.failure is FailureCode.CANCELED:
+                raise
+            return ""
+        return self.clean(f"It names {', '.join(names[:5])}.")
 
     def _server_name(self) -> str:
         """Return the name that the certificate has to be for: what was asked for, never what DNS made of it."""

@@ -117,10 +117,10 @@ class Lookup:
             answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise DestinationError(
-                FailureCode.HOST_NOT_FOUND, "Looking up the server's name took too long; DNS did not answer in time."
+                FailureCode.HOST_NOT_FOUND, "Looking up the server’s name took too long; DNS did not answer in time."
             ) from None
         if answer is None:
-            raise DestinationError(FailureCode.CANCELED, "Canceled while looking up the server's name.")
+            raise DestinationError(FailureCode.CANCELED, "Canceled while looking up the server’s name.")
         if isinstance(answer, Exception) and not isinstance(answer, (OSError, UnicodeError)):
             raise answer
         if isinstance(answer, Exception) or not answer:

@@ -22,7 +22,7 @@ _GENERAL: dict[FailureCode, tuple[str, str, str]] = {
     FailureCode.HOST_NOT_FOUND: (
         "There is no server of this name",
         "The name {host} leads nowhere, or its look-up got no answer.",
-        "Compare it with your provider's page on outgoing mail: often a single letter is missing.",
+        "Compare it with your provider’s page on outgoing mail: often a single letter is missing.",
     ),
     FailureCode.DESTINATION_NOT_ALLOWED: (
         "This server may not be used",
@@ -43,7 +43,7 @@ _GENERAL: dict[FailureCode, tuple[str, str, str]] = {
     FailureCode.NOT_SMTP: (
         "This is not a mail server for sending",
         "Something answers at {host}, port {port}, but it does not speak SMTP.",
-        "Look for the outgoing or SMTP server in your provider's settings; ports 993, 995, 143 and 110 are for reading.",
+        "Look for the outgoing or SMTP server in your provider’s settings; ports 993, 995, 143 and 110 serve reading.",
     ),
     FailureCode.WRONG_SECURITY: (
         "Port and security do not fit together",
@@ -56,24 +56,24 @@ _GENERAL: dict[FailureCode, tuple[str, str, str]] = {
         "Try port 465 with TLS. If the server can do neither, ask its operator to turn encryption on.",
     ),
     FailureCode.CERTIFICATE_UNTRUSTED: (
-        "The server's certificate is not trusted",
+        "The server’s certificate is not trusted",
         "{host} showed a certificate that no known authority has signed, so anybody could have made it.",
-        "The server's operator has to install one from a recognised authority, with its intermediate certificates.",
+        "The server’s operator has to install one from a recognised authority, with its intermediate certificates.",
     ),
     FailureCode.CERTIFICATE_EXPIRED: (
-        "The server's certificate is out of date",
+        "The server’s certificate is out of date",
         "The certificate of {host} has expired, or is not valid yet.",
-        "The server's operator has to renew it. Your settings can stay as they are.",
+        "The server’s operator has to renew it. Your settings can stay as they are.",
     ),
     FailureCode.CERTIFICATE_WRONG_HOST: (
         "The certificate is for another name",
         "A server answered at {host}, and its certificate is made out to another name.",
-        "Enter the name that the certificate is for as the host; your provider's page on outgoing mail gives it.",
+        "Enter the name that the certificate is for as the host; your provider’s page on outgoing mail gives it.",
     ),
     FailureCode.TLS_TOO_OLD: (
-        "The server's encryption is too old",
+        "The server’s encryption is too old",
         "{host} knows no version of TLS that is still safe; we use TLS 1.2 and newer.",
-        "The server's operator has to update it.",
+        "The server’s operator has to update it.",
     ),
     FailureCode.AUTH_UNAVAILABLE: (
         "The server offers no way to sign in that we know",
@@ -102,13 +102,13 @@ _GENERAL: dict[FailureCode, tuple[str, str, str]] = {
     ),
     FailureCode.RECIPIENT_REFUSED: (
         "The server will not take mail for this recipient",
-        "{host} holds the recipient's address to be wrong, or does not send to addresses elsewhere for you.",
-        "Check the address. Then ask the server's operator whether your user may send to addresses elsewhere.",
+        "{host} holds the recipient’s address to be wrong, or does not send to addresses elsewhere for you.",
+        "Check the address. Then ask the server’s operator whether your user may send to addresses elsewhere.",
     ),
     FailureCode.MESSAGE_REFUSED: (
         "The server will not take this letter",
         "{host} took sender and recipient and then refused the letter itself, for its content or its size.",
-        "Read the server's words below: they say what it holds against the letter.",
+        "Read the server’s words below: they say what it holds against the letter.",
     ),
     FailureCode.SERVER_BUSY: (
         "The server is busy, or you have reached a limit",
@@ -123,7 +123,7 @@ _GENERAL: dict[FailureCode, tuple[str, str, str]] = {
     FailureCode.TIMED_OUT: (
         "The server was too slow",
         "The connection to {host} stood, but an answer took longer than we wait.",
-        "Try again in a minute. If it happens every time, ask the server's operator.",
+        "Try again in a minute. If it happens every time, ask the server’s operator.",
     ),
     FailureCode.NO_WORKER: (
         "The test has not begun",
@@ -153,7 +153,7 @@ class _Special:
     words: str = ""
 
 
-_NO_PASSWORDS = "Use Gmail, a mailbox at your own domain, or the platform's server for this address."
+_NO_PASSWORDS = "Use Gmail, a mailbox at your own domain, or the platform’s server for this address."
 
 # Read from the top; the first that fits is used. Rows with words come before those without.
 _SPECIAL = (
@@ -181,7 +181,7 @@ _SPECIAL = (
     _Special(
         FailureCode.AUTH_FAILED,
         _MICROSOFT,
-        "Your organisation's security defaults do not let anybody sign in to SMTP with a password.",
+        "Your organisation’s security defaults do not let anybody sign in to SMTP with a password.",
         "Your Microsoft 365 administrator can make an exception for this mailbox.",
         "/help/outlook#security-defaults",
         words=r"security defaults",
@@ -240,7 +240,7 @@ _SPECIAL = (
         FailureCode.AUTH_FAILED,
         ("yahoo", "aol", "icloud", "fastmail", "yandex"),
         "This provider wants an app password here, not the password of the account.",
-        "Make an app password in the account's security settings, and enter that one.",
+        "Make an app password in the account’s security settings, and enter that one.",
         "/help#auth_failed",
     ),
     _Special(

@@ -1,3 +1,4 @@
+# ruff: noqa: S105, S106 - what is said of passwords here are hints about them
 """Mail providers that people use, with the settings to fill in: a curated table.
 
 Facts are from the providers' own pages on SMTP; nodemailer's `services.json` (MIT-0) helped to find them. Limits are
@@ -20,7 +21,7 @@ class Preset:
     security: Security = Security.STARTTLS
     auth: AuthMethod = AuthMethod.AUTO
     username_hint: str = "Your whole email address"
-    password_hint: str = "The mailbox's password"
+    password_hint: str = "The mailbox’s password"
     from_is_username: bool = True
     daily_limit: int | None = None
     note: str = ""
@@ -29,7 +30,7 @@ class Preset:
     """Other host names of the same service; one that begins with a dot stands for every name that ends so."""
 
 
-_APP_PASSWORD = "An app password, made in the account's security settings"  # noqa: S105 - a hint, not a password
+_APP_PASSWORD = "An app password, made in the account’s security settings"
 _API = "it is shown where you made it"
 
 _TABLE = (
@@ -68,7 +69,7 @@ _TABLE = (
         name="Microsoft 365",
         host="smtp.office365.com",
         username_hint="The whole address of the mailbox, such as you@yourcompany.com",
-        password_hint="The mailbox's password; SMTP AUTH must be on for it",
+        password_hint="The mailbox’s password; SMTP AUTH must be on for it",
         daily_limit=10_000,
         help_path="/help/outlook#smtp-auth",
         aliases=("outlook.office365.com",),
@@ -77,7 +78,7 @@ _TABLE = (
         key="other",
         name="Another provider",
         username_hint="Usually your whole email address",
-        password_hint="The mailbox's password, or an app password where there are such",
+        password_hint="The mailbox’s password, or an app password where there are such",
         from_is_username=False,
     ),
     Preset(key="yahoo", name="Yahoo Mail", host="smtp.mail.yahoo.com", password_hint=_APP_PASSWORD, daily_limit=500),
@@ -94,7 +95,7 @@ _TABLE = (
         key="zoho",
         name="Zoho Mail",
         host="smtp.zoho.com",
-        password_hint="The mailbox's password, or an app password if two-factor sign-in is on",
+        password_hint="The mailbox’s password, or an app password if two-factor sign-in is on",
         aliases=("smtppro.zoho.com", "smtp.zoho.eu", "smtppro.zoho.eu", "smtp.zoho.in", "smtppro.zoho.in"),
     ),
     Preset(
@@ -159,7 +160,7 @@ _TABLE = (
         key="postmark",
         name="Postmark",
         host="smtp.postmarkapp.com",
-        username_hint="Your server's API token, or the access key of an SMTP token",
+        username_hint="Your server’s API token, or the access key of an SMTP token",
         password_hint="The same API token again, or the secret key of the SMTP token",
         from_is_username=False,
         aliases=("smtp-broadcasts.postmarkapp.com",),
@@ -194,7 +195,7 @@ _TABLE = (
         key="mandrill",
         name="Mailchimp Transactional",
         host="smtp.mandrillapp.com",
-        username_hint="Any text; your company's name will do",
+        username_hint="Any text; your company’s name will do",
         password_hint=f"An API key; {_API}",
         from_is_username=False,
     ),

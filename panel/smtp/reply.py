@@ -112,11 +112,11 @@ class ReplyReader:
         del self._buffer[: end + 1]
         code, last = line[:3], line[3:4] != b"-"
         if self._lines and code != self._code:
-            raise MalformedReply("The server's reply changed its code from one line to the next.")
+            raise MalformedReply("The server’s reply changed its code from one line to the next.")
         self._lines.append(line[4:])
         self._total += len(line)
         if len(self._lines) > MAX_LINES or self._total > MAX_TOTAL:
-            raise MalformedReply("The server's reply does not end.")
+            raise MalformedReply("The server’s reply does not end.")
         if not last:
             self._code = code
             return None

@@ -1,6 +1,5 @@
 """The one way to talk to a mail server: a blocking SMTP client (RFC 5321) that always knows how far it got."""
 
-import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from panel.smtp.reply import Reply
 from panel.smtp.settings import ServerSettings
 from panel.smtp.steps import Observer, Step, StepReporter
 from panel.smtp.timeouts import Timeouts
-from panel.smtp.tls import TlsSummary, default_tls_context
+from panel.smtp.tls import TlsSummary
 from panel.smtp.trouble import TROUBLE, Broken, Refused, Unsendable
 from panel.smtp.wire import mailbox, terminated
 
@@ -57,7 +56,6 @@ class Session:
         timeouts: Timeouts | None = None,
         observer: Observer | None = None,
         resolver: Resolver = system_resolver,
-        tls_context: Callable[[], ssl.SSLContext] = default_tls_context,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._steps = StepReporter(observer)
@@ -68,7 +66,6 @@ class Session:
             timeouts=self._timeouts,
             steps=self._steps,
             resolver=resolver,
-            tls_context=tls_context,
         )
         self._needs_rset = False
         self._bytes_sent = 0

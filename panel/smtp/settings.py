@@ -114,32 +114,32 @@ def validate_host(text: str) -> str:
     """
     host = text.strip(" \t")
     if not host:
-        raise ValueError("Enter the server's name, for example smtp.example.com.")
+        raise ValueError("Enter the server’s name, for example smtp.example.com.")
     if any(ord(char) < 32 or ord(char) == 127 for char in host):
-        raise ValueError("The server's name holds a line break or another control character.")
+        raise ValueError("The server’s name holds a line break or another control character.")
     _refuse_more_than_a_name(host)
     address = _ip_literal(host)
     if address is not None:
         return address
     if ":" in host:
-        raise ValueError("Enter the server's name alone: the port has its own field.")
+        raise ValueError("Enter the server’s name alone: the port has its own field.")
     name = _a_labels(host.removesuffix("."))
     if len(name) > MAX_HOST_LENGTH:
-        raise ValueError(f"The server's name is longer than {MAX_HOST_LENGTH} characters.")
+        raise ValueError(f"The server’s name is longer than {MAX_HOST_LENGTH} characters.")
     if not all(_LABEL.fullmatch(label) for label in name.split(".")):
-        raise ValueError("That is not a server's name. It looks like smtp.example.com.")
+        raise ValueError("That is not a server’s name. It looks like smtp.example.com.")
     return name
 
 
 def _refuse_more_than_a_name(host: str) -> None:
     if "://" in host or "/" in host:
-        raise ValueError("Enter the server's name alone, without http:// or a path.")
+        raise ValueError("Enter the server’s name alone, without http:// or a path.")
     if "@" in host:
-        raise ValueError("That is an email address. Enter the server's name, for example smtp.example.com.")
+        raise ValueError("That is an email address. Enter the server’s name, for example smtp.example.com.")
     if "[" in host or "]" in host:
         raise ValueError("Leave out the brackets.")
     if len(host) > MAX_HOST_LENGTH + 1:
-        raise ValueError(f"The server's name is longer than {MAX_HOST_LENGTH} characters.")
+        raise ValueError(f"The server’s name is longer than {MAX_HOST_LENGTH} characters.")
 
 
 def _ip_literal(host: str) -> str | None:
@@ -158,4 +158,4 @@ def _a_labels(name: str) -> str:
     try:
         return idna.encode(name, uts46=True).decode("ascii")
     except idna.IDNAError:
-        raise ValueError("That is not a server's name: it holds a character that no domain name may hold.") from None
+        raise ValueError("That is not a server’s name: it holds a character that no domain name may hold.") from None

@@ -30,10 +30,11 @@ _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_
 
 @dataclass(frozen=True, slots=True)
 class TlsSummary:
-    """What was agreed on: protocol version, like "TLS 1.3", and when the server's certificate expires (UTC)."""
+    """What was agreed on: protocol version, like "TLS 1.3", and of the certificate its names and its end (UTC)."""
 
     version: str
     certificate_expires: datetime
+    names: tuple[str, ...]
 
     @property
     def text(self) -> str:
@@ -42,18 +43,20 @@ class TlsSummary:
         return f"{self.version}, certificate valid until {expires.day} {expires:%b %Y}"
 
 
-def default_tls_context() -> ssl.SSLContext:
+def tls_context(*, any_name: bool = False) -> ssl.SSLContext:
     """Return a context that trusts what the system trusts, or the authorities in the file `SSL_CERT_FILE` names.
 
-    Reading the authorities takes milliseconds, so contexts are kept, one for each place they were read from.
+    Reading the authorities takes milliseconds, so contexts are kept, one for each place they were read from. With
+    `any_name` a trusted certificate will do whomever it names: good for asking whom, and for nothing else.
     """
-    return _context(ssl.get_default_verify_paths())
+    return _context(ssl.get_default_verify_paths(), any_name)
 
 
 @lru_cache(maxsize=4)
-def _context(_paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
+def _context(_paths: ssl.DefaultVerifyPaths, any_name: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = not any_name
     return context
 
 
@@ -61,7 +64,12 @@ def summary(sock: ssl.SSLSocket) -> TlsSummary:
     """Describe a connection whose handshake is done."""
     certificate = sock.getpeercert() or {}
     expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
-    return TlsSummary((sock.version() or "TLS").replace("TLSv", "TLS "), datetime.fromtimestamp(expires, UTC))
+    alternatives = certificate.get("subjectAltName", ())
+    return TlsSummary(
+        version=(sock.version() or "TLS").replace("TLSv", "TLS "),
+        certificate_expires=datetime.fromtimestamp(expires, UTC),
+        names=tuple(str(entry[1]) for entry in alternatives if isinstance(entry, tuple)),
+    )
 
 
 def handshake_failure(error: OSError, *, after_starttls: bool) -> Broken:
@@ -86,11 +94,11 @@ def handshake_failure(error: OSError, *, after_starttls: bool) -> Broken:
 
 def _certificate_failure(error: ssl.SSLCertVerificationError) -> Broken:
     if error.verify_code in (_HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH):
-        return Broken(FailureCode.CERTIFICATE_WRONG_HOST, "The server's certificate is made out to another name.")
+        return Broken(FailureCode.CERTIFICATE_WRONG_HOST, "The server’s certificate is made out to another name.")
     if error.verify_code == _EXPIRED:
-        return Broken(FailureCode.CERTIFICATE_EXPIRED, "The server's certificate has expired.")
+        return Broken(FailureCode.CERTIFICATE_EXPIRED, "The server’s certificate has expired.")
     if error.verify_code == _NOT_YET_VALID:
-        return Broken(FailureCode.CERTIFICATE_EXPIRED, "The server's certificate is not valid yet.")
+        return Broken(FailureCode.CERTIFICATE_EXPIRED, "The server’s certificate is not valid yet.")
     return Broken(
-        FailureCode.CERTIFICATE_UNTRUSTED, "The server's certificate does not come from an authority that is trusted."
+        FailureCode.CERTIFICATE_UNTRUSTED, "The server’s certificate does not come from an authority that is trusted."
     )

@@ -83,6 +83,8 @@ class Transport:
                 sock.close()
                 raise self._broken(FailureCode.CANCELED, "")
             self._sock = sock
+            self._replies = ReplyReader()
+            self._speaks_smtp = False
 
     def start_tls(
         self, *, context: ssl.SSLContext, host: str, deadline: float, after_starttls: bool = False

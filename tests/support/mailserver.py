@@ -45,13 +45,6 @@ def server_context(*names: str, **issue: Any) -> ssl.SSLContext:
     return context
 
 
-def trusting_context() -> ssl.SSLContext:
-    """A client's context that trusts these servers and nobody else."""
-    context = ssl.create_default_context(cafile=ca_pem_path())
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
 @dataclass(frozen=True)
 class Received:
     """One letter as it came: envelope, octets, and when (of `time.time`)."""
