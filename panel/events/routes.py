@@ -1,7 +1,101 @@
-"""Being built."""
+"""The API: events in, deliveries asked after."""
 
 from __future__ import annotations
 
-from panel.web import access
+import json
+from contextlib import ExitStack
+from typing import Any, NoReturn
 
-blueprint = access.blueprint("events", __name__)
+from flask import Response, abort, current_app, g, jsonify, request
+from flask.blueprints import BlueprintSetupState
+
+from panel import db
+from panel.accounts import service as accounts
+from panel.events import service
+from panel.events.openapi import description
+from panel.events.problems import Refused
+from panel.web import access, problems
+
+blueprint = access.blueprint("events", __name__, url_prefix="/api/v1")
+
+# One event is a few hundred bytes; a batch may fill what any request may (MAX_CONTENT_LENGTH).
+_MAX_EVENT_BYTES = 64 * 1024
+
+
+@blueprint.record_once
+def _no_csrf_token(state: BlueprintSetupState) -> None:
+    # A token guards what a cookie may do; the API takes no cookie.
+    state.app.extensions["csrf"].exempt(blueprint)
+
+
+@blueprint.before_request
+def _authenticate() -> Response | None:
+    """Opens the scope of the account whose key it is."""
+    if request.endpoint is None or access.of(current_app, request.endpoint) == access.PUBLIC:
+        return None
+    given = request.authorization
+    key = given.token if given is not None and given.type == "bearer" else None
+    with db.system_scope("whose API key it is"):
+        caller = accounts.find_api_key(key) if key else None
+    if caller is None:
+        words = "Send a key of your account: Authorization: Bearer KEY." if key is None else "There is no such key."
+        return problems.answer(problems.body(401, words))
+    g.api_scope = ExitStack()
+    g.api_scope.enter_context(db.account_scope(caller.account_id))
+    return None
+
+
+@blueprint.teardown_request
+def _close(_error: BaseException | None = None) -> None:
+    scope = g.pop("api_scope", None)
+    if scope is not None:
+        scope.close()
+
+
+@blueprint.errorhandler(Refused)
+def _refused(error: Refused) -> Response:
+    return problems.answer(error.problem())
+
+
+@blueprint.post("/events")
+@access.api
+def report() -> tuple[Response, int]:
+    """Takes one event."""
+    request.max_content_length = _MAX_EVENT_BYTES
+    accepted = service.accept(_body(), request.headers.get("Idempotency-Key"))
+    return jsonify(accepted.answer), accepted.status
+
+
+@blueprint.post("/events/batch")
+@access.api
+def report_batch() -> Response:
+    """Takes up to 1,000 events, each for itself."""
+    return jsonify(results=service.accept_batch(_body()))
+
+
+@blueprint.get("/deliveries/<int(max=9223372036854775807):delivery_id>")
+@access.api
+def delivery(delivery_id: int) -> Response:
+    """One delivery's state and attempts."""
+    return jsonify(service.delivery(delivery_id))
+
+
+@blueprint.get("/openapi.json")
+@access.public
+def openapi() -> Response:
+    """All of this, described for programs."""
+    return jsonify(description(current_app.extensions["ownpost"].public_url))
+
+
+def _body() -> Any:
+    """The JSON of the request. 400 for what is none (RFC 8259), 415 for what does not say that it is."""
+    if request.mimetype != "application/json":
+        abort(415, "Send Content-Type: application/json.")
+    try:
+        return json.loads(request.get_data().decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        abort(400, "The body is not JSON in UTF-8.")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
