@@ -10,16 +10,16 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Final
 
-from liquid import BoundTemplate
+from liquid import RenderContext
 from liquid.builtin.expressions import FilteredExpression, Nil, Path, StringLiteral, logical, primitive
 from liquid.exceptions import LiquidError
 from liquid.expression import Expression
 
-from panel.message.filters import FILTERS, INTERNAL_FILTERS
+from panel.message.filters import FILTERS
 from panel.message.language import Values, parse, within
 from panel.message.tags import TAGS, sample_values
 
-MAX_MARKS: Final = 500
+MAX_MARKS: Final = 300
 MAX_MARK_LENGTH: Final = 300
 MAX_DEPTH: Final = 10
 MAX_FAULTS: Final = 20
@@ -136,10 +136,10 @@ def _fault_of_mark(mark: Mark, open_marks: Sequence[Mark]) -> str | None:
     return None
 
 
-def check(source: str, *, allowed: frozenset[str], internal: bool = False) -> list[Fault]:
+def check(source: str, *, allowed: frozenset[str]) -> list[Fault]:
     """What is wrong with a source; nothing in the list means that `parse` will take it.
 
-    `allowed` are the merge tags that can be filled here; `internal` lets pass what cleaning adds by itself.
+    `allowed` are the merge tags that can be filled here.
     """
     marks, faults = scan(source)
     if faults:
@@ -149,7 +149,8 @@ def check(source: str, *, allowed: frozenset[str], internal: bool = False) -> li
     except LiquidError as error:
         position = error.token.start_index if error.token else 0
         return [_fault_at(source, marks, position, f"This cannot be understood ({error.message}).")]
-    checker = _Checker(allowed, internal, program.template)
+    contexts = [Values(flat).context(program.template) for flat in (sample_values(), {})]
+    checker = _Checker(allowed, contexts)
     found = ((root.token.start_index, message) for root in program.roots() for message in checker.messages(root))
     return [_fault_at(source, marks, position, message) for position, message in islice(found, MAX_FAULTS)]
 
@@ -173,13 +174,12 @@ class _Checker:
     """Checks expressions, one by one."""
 
     allowed: frozenset[str]
-    internal: bool
-    template: BoundTemplate
+    contexts: Sequence[RenderContext]
 
     def messages(self, root: Expression) -> list[str]:
         """What is wrong with a merge tag or with a condition."""
         messages = [message for node in within(root) for message in self._messages(node)]
-        if isinstance(root, FilteredExpression) and not isinstance(root.left, Path) and not self.internal:
+        if isinstance(root, FilteredExpression) and not isinstance(root.left, Path):
             messages.append("Only a merge tag can stand here.")
         if not messages and not self._can_be_evaluated(root):
             messages.append("This compares or changes a value in a way that its kind does not allow.")
@@ -193,7 +193,7 @@ class _Checker:
                 yield message
         elif isinstance(node, FilteredExpression):
             for each in node.filters or []:
-                if each.name not in FILTERS and not (self.internal and each.name in INTERNAL_FILTERS):
+                if each.name not in FILTERS:
                     yield f"There is no filter “{_shown(each.name)}”. There are: {', '.join(FILTERS)}."
                 elif each.name != "default" and any(isinstance(argument.value, Path) for argument in each.args):
                     yield f"The filter “{each.name}” takes a plain text or number, not a merge tag."
@@ -208,11 +208,10 @@ class _Checker:
 
     def _can_be_evaluated(self, root: Expression) -> bool:
         """Try every part of the expression with all values and with none: what goes wrong, goes wrong on saving."""
-        for flat in (sample_values(), {}):
-            context = Values(flat).context(self.template)
-            try:
-                for node in within(root):
+        try:
+            for node in within(root):
+                for context in self.contexts:
                     node.evaluate(context)
-            except LiquidError:
-                return False
+        except LiquidError:
+            return False
         return True

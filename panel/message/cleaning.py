@@ -22,12 +22,16 @@ from panel.message.standins import StandIns
 
 # What parsing may cost: cleaning one letter stays well under 200 ms, and the depth keeps native parsers, some of
 # which recurse, far from the end of their stack (css-inline crashes the process on tens of thousands of levels).
-MAX_SOURCE: Final = 150_000
+MAX_SOURCE: Final = 100_000
 MAX_ELEMENTS: Final = 1_000
 MAX_STYLE: Final = 20_000
 MAX_STYLE_WORK: Final = 2_500_000
 MAX_DEPTH: Final = 100
 MAX_CLEANED: Final = 400_000
+
+_TOO_LONG: Final = (
+    f"Put in order, with its styles written into its elements, the body exceeds {MAX_CLEANED:,} characters."
+)
 
 _START_TAG = re.compile(r"<[A-Za-z]")
 _CLEAN_TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)[^>]*>")
@@ -65,7 +69,7 @@ def clean(source: str) -> Cleaned:
     stand_ins = StandIns(source, marks)
     styled = _with_styles_inlined(stand_ins.put_in(), stand_ins)
     html = stand_ins.only_ours(stand_ins.cleaner().clean(styled))
-    _refuse(len(html) > MAX_CLEANED, "The body becomes too long when its style sheet is written into its elements.")
+    _refuse(len(html) > MAX_CLEANED, _TOO_LONG)
     if faults := stand_ins.faults(html):
         raise CannotClean(faults)
     text = _text_of(html, stand_ins)
@@ -92,7 +96,7 @@ def _with_styles_inlined(html: str, stand_ins: StandIns) -> str:
         link_rel=None,
         url_schemes=SCHEMES,
     )
-    _refuse(len(html) > MAX_CLEANED, "The HTML of the body leaves too many elements open.")
+    _refuse(len(html) > MAX_CLEANED, _TOO_LONG)
     count, depth = _count_and_depth(html)
     _refuse(depth > MAX_DEPTH, f"HTML elements stand in one another more than {MAX_DEPTH} deep.")
     _refuse(

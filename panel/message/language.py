@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from liquid import BoundTemplate, Environment, RenderContext
-from liquid.ast import Node
+from liquid.ast import BlockNode, Node
 from liquid.builtin.content import ContentNode, Literal
 from liquid.builtin.expressions import FilteredExpression, Nil, Path, StringLiteral, logical, primitive
 from liquid.builtin.illegal import Illegal
@@ -20,7 +20,7 @@ from liquid.builtin.tags.unless_tag import UnlessNode, UnlessTag
 from liquid.expression import Expression
 
 from panel.message.filters import FILTERS, INTERNAL_FILTERS, safe_link
-from panel.message.tags import nested
+from panel.message.tags import is_count, nested
 
 MAX_OUTPUT: Final = 1_000_000
 
@@ -54,10 +54,20 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """A condition's branch. Where it only asks whether a tag has a value, no expression needs to be evaluated."""
+
+    name: str | None
+    is_negated: bool
+    expression: Expression
+    parts: "tuple[Part, ...]"
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """A condition: the parts of the first branch that holds, else the last ones."""
 
-    branches: "tuple[tuple[Callable[[RenderContext], bool], Expression, tuple[Part, ...]], ...]"
+    branches: tuple[Branch, ...]
     otherwise: "tuple[Part, ...]"
 
 
@@ -122,11 +132,15 @@ class Program:
         return "" if value is None else str(value)
 
     def _chosen(self, choice: Choice, values: Values) -> tuple[Part, ...]:
-        context = values.context(self.template)
-        for holds, _, parts in choice.branches:
-            if holds(context):
-                return parts
+        for branch in choice.branches:
+            if self._holds(branch, values) != branch.is_negated:
+                return branch.parts
         return choice.otherwise
+
+    def _holds(self, branch: Branch, values: Values) -> bool:
+        if branch.name is not None:
+            return bool(values.flat.get(branch.name))
+        return logical.is_truthy(branch.expression.evaluate(values.context(self.template)))
 
 
 def parse(source: str) -> Program:
@@ -146,10 +160,9 @@ def _part(node: Node) -> Part:
         case OutputNode():
             return _slot(node.expression)
         case IfNode() | UnlessNode():
-            first = _negated(node.condition) if isinstance(node, UnlessNode) else _holds(node.condition)
-            branches = [(first, node.condition, _parts(node.consequence.nodes))]
-            branches += [(_holds(o.expression), o.expression, _parts(o.block.nodes)) for o in node.alternatives]
-            return Choice(tuple(branches), _parts(node.default.nodes) if node.default else ())
+            first = _branch(node.condition, node.consequence, is_negated=isinstance(node, UnlessNode))
+            others = (_branch(other.expression, other.block) for other in node.alternatives)
+            return Choice((first, *others), _parts(node.default.nodes) if node.default else ())
     raise TypeError(f"unexpected {type(node).__name__}")
 
 
@@ -169,14 +182,12 @@ def _slot(expression: Expression) -> Slot:
     return Slot(name=str(expression.left), default=default, is_link=is_link, expression=expression)
 
 
-def _holds(condition: Expression) -> Callable[[RenderContext], bool]:
+def _branch(condition: Expression, block: BlockNode, *, is_negated: bool = False) -> Branch:
     _empty_is_missing(condition)
-    return lambda context: logical.is_truthy(condition.evaluate(context))
-
-
-def _negated(condition: Expression) -> Callable[[RenderContext], bool]:
-    holds = _holds(condition)
-    return lambda context: not holds(context)
+    asked = condition.expression if isinstance(condition, logical.BooleanExpression) else condition
+    # A count is a number even when it is missing, and in Liquid every number is true.
+    name = str(asked) if isinstance(asked, Path) and not is_count(str(asked)) else None
+    return Branch(name, is_negated, condition, _parts(block.nodes))
 
 
 def _empty_is_missing(condition: Expression) -> None:
@@ -198,9 +209,9 @@ def _roots(parts: Sequence[Part]) -> Iterator[Expression]:
         if isinstance(part, Slot):
             yield part.expression
         elif isinstance(part, Choice):
-            for _, condition, branch in part.branches:
-                yield condition
-                yield from _roots(branch)
+            for branch in part.branches:
+                yield branch.expression
+                yield from _roots(branch.parts)
             yield from _roots(part.otherwise)
 
 

@@ -32,9 +32,8 @@ class StandIns:
     def __init__(self, source: str, marks: Sequence[Mark]) -> None:
         self._source = source
         self._marks = marks
-        self._word = "mark"
-        while self._word in source.lower():
-            self._word = f"mark{secrets.token_hex(4)}"
+        # Random, as a source could otherwise spell out stand-ins by itself, with character references for example.
+        self._word = f"mark{secrets.token_hex(8)}"
         self.prefix = f"<!--{self._word}"
         # The letter at the end says how the tag is put back: z plainly, or with the filter of `_FILTERS_IN_LINKS`.
         self._tag = re.compile(rf"{self._word}n(\d+)([zlum])")

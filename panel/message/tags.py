@@ -79,6 +79,11 @@ def sample_values(replaced: Mapping[str, str] | None = None) -> dict[str, str]:
     return {name: tag.sample for name, tag in TAGS.items()} | dict(replaced or {})
 
 
+def is_count(name: str) -> bool:
+    """Tell whether the tag of this name holds a number."""
+    return name in TAGS and TAGS[name].numeric
+
+
 def nested(values: Mapping[str, str | None]) -> Nested:
     """Turn `{"referrer.first_name": "Robin"}` into `{"referrer": {"first_name": "Robin"}}`, as Liquid wants it.
 

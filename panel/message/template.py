@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final, Literal
 
+from liquid.exceptions import LiquidError
+
 from panel.message import checking, cleaning
 from panel.message.addresses import MAX_HEADER_TEXT, InvalidHeaderText, body_text, check_header_text, one_line
 from panel.message.checking import Fault
@@ -27,7 +29,7 @@ __all__ = [
 
 Field = Literal["subject", "preheader", "html", "text"]
 
-MAX_TEXT: Final = 150_000
+MAX_TEXT: Final = 100_000
 
 _PAGE_START: Final = (
     '<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n'
@@ -143,8 +145,8 @@ def prepare(*, subject: str, preheader: str, html: str, text: str | None, allowe
         problems.append(Problem("html", 1, "", "The body is empty."))
     if problems:
         raise TemplateProblems(problems)
-    cleaned = _cleaned(html, allowed, make_text=text is None)
-    compiled = compile_version(subject=subject, preheader=preheader, html=cleaned.html, text=text or cleaned.text)
+    cleaned = _cleaned(html)
+    compiled = _compiled(subject, preheader, cleaned, text)
     return Prepared(
         subject=subject,
         preheader=preheader,
@@ -176,18 +178,25 @@ def _in_body(field: Field, source: str, allowed: frozenset[str], *, limit: int) 
     return _problems(field, checking.check(source, allowed=allowed))
 
 
-def _cleaned(html: str, allowed: frozenset[str], *, make_text: bool) -> cleaning.Cleaned:
-    """Clean the HTML, and check what came of it: cleaning must never make a template that cannot be rendered."""
+def _cleaned(html: str) -> cleaning.Cleaned:
     try:
-        cleaned = cleaning.clean(html)
+        return cleaning.clean(html)
     except cleaning.CannotClean as error:
         raise TemplateProblems(_problems("html", error.faults)) from error
-    problems = _problems("html", checking.check(cleaned.html, allowed=allowed, internal=True))
-    if make_text:
-        problems += _problems("text", checking.check(cleaned.text, allowed=allowed, internal=True))
+
+
+def _compiled(subject: str, preheader: str, cleaned: cleaning.Cleaned, text: str | None) -> CompiledVersion:
+    """Parse what came of cleaning, which must never make something that cannot be rendered."""
+    problems = _problems("html", checking.scan(cleaned.html)[1])
+    if text is None:
+        problems += _problems("text", checking.scan(cleaned.text)[1])
     if problems:
         raise TemplateProblems(problems)
-    return cleaned
+    try:
+        return compile_version(subject=subject, preheader=preheader, html=cleaned.html, text=text or cleaned.text)
+    except LiquidError as error:
+        problem = Problem("html", 1, "", f"A condition is torn apart by the HTML around it ({error.message}).")
+        raise TemplateProblems([problem]) from error
 
 
 def _problems(field: Field, faults: Iterable[Fault]) -> list[Problem]:
