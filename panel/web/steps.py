@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,9 +69,8 @@ def stream(
     """Answers with the task's snapshots, each through `template` (`components/_live.html` or one that includes it).
 
     The template is given `id` (the task), `steps`, `result`, `headline`, `data` (the whole snapshot's) and `words`.
-    When no worker has taken the task up in time, `give_up` is called; by default that ends it with `no_worker`.
+    `give_up` is called when the task is too old to be waiting for a worker; by default that ends it with `no_worker`.
     """
-
     # Not `render_template`, whose context processors would ask the database who is signed in, for every snapshot.
     fragment = current_app.jinja_env.get_template(template)
 
@@ -78,8 +79,11 @@ def stream(
     def render(snapshot: live.Snapshot) -> str:
         return fragment.render(**arguments(task, snapshot.data), **words)
 
-    _watch(account_id, task, give_up or (lambda: livesteps.give_up(account_id, task)))
-    return sse.stream(account_id, task, render)
+    answer = sse.stream(account_id, task, render)
+    if answer.status_code == 200:
+        for timer in _watch(account_id, task, give_up or (lambda: livesteps.give_up(account_id, task))):
+            answer.call_on_close(timer.cancel)
+    return answer
 
 
 def arguments(task: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,20 +91,27 @@ def arguments(task: str, data: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": task, "steps": view(data), "result": data["result"], "headline": data["headline"], "data": data}
 
 
-def _watch(account_id: uuid.UUID, task: str, give_up: Callable[[], object]) -> None:
+def _watch(account_id: uuid.UUID, task: str, give_up: Callable[[], object]) -> list[threading.Timer]:
+    # While a stream is open somebody waits, and nobody else may be there to notice that no worker does anything.
     try:
-        seconds = livesteps.seconds_until_given_up(account_id, task)
+        snapshot = live.latest(account_id, task)
     except redis.RedisError:
-        return  # the stream cannot open either, and the browser comes back by itself
-    if seconds is None:
-        return
-    timer = threading.Timer(seconds + 0.05, _quietly, args=(give_up,))
+        return []  # the stream ends at once, and the browser comes back by itself
+    if snapshot is None or snapshot.over:
+        return []
+    looks = [(livesteps.NO_WORKER_AFTER, give_up)]
+    if snapshot.data["kind"] == "connection_test":
+        looks.append((livesteps.SILENT_AFTER, lambda: livesteps.end_if_silent(account_id, task)))
+    age = time.time() - float(snapshot.data["started_at"])
+    return [_after(seconds - age, act) for seconds, act in looks]
+
+
+def _after(seconds: float, act: Callable[[], object]) -> threading.Timer:
+    def quietly() -> None:
+        with contextlib.suppress(redis.RedisError):  # whoever looks next does it
+            act()
+
+    timer = threading.Timer(max(0.0, seconds) + 0.01, quietly)
     timer.daemon = True
     timer.start()
-
-
-def _quietly(act: Callable[[], object]) -> None:
-    try:
-        act()
-    except redis.RedisError:
-        return  # whoever looks next gives it up
+    return timer
