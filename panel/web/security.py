@@ -21,7 +21,7 @@ FORGOT_AT_LEAST = 0.3
 
 _WORDS = {
     "GENERIC_AUTHN_FAILED": ("This email address and password do not go together.", "error"),
-    "DISABLED_ACCOUNT": ("This login has been switched off. Ask an owner of your account.", "error"),
+    "INVALID_REDIRECT": ("That link would have led to another site. Sign in to go on here.", "error"),
     "EMAIL_NOT_PROVIDED": ("Enter your email address.", "error"),
     "INVALID_EMAIL_ADDRESS": ("That is not an email address.", "error"),
     "PASSWORD_NOT_PROVIDED": ("Enter a password.", "error"),
