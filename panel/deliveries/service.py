@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -27,8 +26,7 @@ RESENDABLE = ("failed", "canceled", "expired", "uncertain", "sent")
 
 tick = upkeep.tick
 
-_drains: dict[str, Drain] = {}
-_drains_lock = threading.Lock()
+_DRAIN = "ownpost.drain"
 
 
 def queue_for(
@@ -68,18 +66,18 @@ def send_now(delivery_id: int, board: StepBoard) -> bool:
 def _drain() -> Drain:
     # One for the process: its connections stay warm from one job to the next.
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    with _drains_lock:
-        if "main" not in _drains:
-            _drains["main"] = Drain(app, app.extensions["ownpost"])
-        return _drains["main"]
+    if _DRAIN not in app.extensions:
+        app.extensions[_DRAIN] = Drain(app, app.extensions["ownpost"])
+    found = app.extensions[_DRAIN]
+    assert isinstance(found, Drain)
+    return found
 
 
 def close() -> None:
     """Ends this process's connections to mail servers."""
-    with _drains_lock:
-        for one in _drains.values():
-            one.close()
-        _drains.clear()
+    found = current_app.extensions.pop(_DRAIN, None)
+    if isinstance(found, Drain):
+        found.close()
 
 
 def resend(delivery_id: int, *, user_id: uuid.UUID | None = None) -> Delivery:

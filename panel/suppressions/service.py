@@ -50,7 +50,7 @@ def suppressed_among(addresses: Collection[str], campaign_id: uuid.UUID | None) 
         wanted = select(Suppression.address, Suppression.reason).where(
             Suppression.address.in_(some), _concerns(campaign_id)
         )
-        found.update(db.session().execute(wanted).tuples())
+        found.update((row.address, row.reason) for row in db.session().execute(wanted))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask
+from flask.wrappers import Request
+from werkzeug.routing import MapAdapter
 
 
 class App(Flask):
@@ -13,6 +15,10 @@ class App(Flask):
     Flask takes scheme and host from the request. A caller who asks for somebody's password reset with a Host header of
     their own would have the link, and with it the token, point to them.
     """
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Flask's; and outside of a request one for paths, which need no host, so that jobs can make links too."""
+        return super().create_url_adapter(request) or self.url_map.bind("localhost")
 
     def url_for(self, /, endpoint: str, *, _external: bool | None = None, **values: Any) -> str:
         """Flask's, with `_external=True` meaning the public URL."""

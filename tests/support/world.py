@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 from argon2 import PasswordHasher
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -25,16 +26,26 @@ from panel import create_app, db
 from panel.accounts import service as accounts
 from panel.config import Settings
 from panel.crypto import new_key
+from panel.deliveries import service as deliveries
 from panel.migrations import runner
 
 PASSWORD = "correct horse battery"
 KEYS = new_key()
 
 
+# The tests sign in hundreds of times.
+CHEAP = {"time_cost": 1, "memory_cost": 1024, "parallelism": 1}
+
+
 @cache
 def _password_hash() -> str:
-    # Cheap on purpose: the tests sign in hundreds of times.
-    return PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
+    return PasswordHasher(**CHEAP).hash(PASSWORD)
+
+
+def _cheap_passwords(app: Flask) -> Flask:
+    # Without this a sign-in would hash the password anew, at the full cost.
+    app.extensions["security"].pwd_context.update(**{f"argon2__{name}": value for name, value in CHEAP.items()})
+    return app
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +89,7 @@ class World:
     def __init__(self, environ: dict[str, str]) -> None:
         self.environ = environ
         self.settings = Settings.from_env(environ)
-        self.app = create_app(self.settings)
+        self.app = _cheap_passwords(create_app(self.settings))
         with db.system_scope("tests"):
             self.acme = accounts.ensure("Acme")
             self.other = accounts.ensure("Other")
@@ -94,11 +105,13 @@ class World:
         self.close()
         self.environ = {**self.environ, **environ}
         self.settings = Settings.from_env(self.environ)
-        self.app = create_app(self.settings)
+        self.app = _cheap_passwords(create_app(self.settings))
 
-    def acme_scope(self) -> AbstractContextManager[Session]:
-        """The account scope of *Acme*."""
-        return db.account_scope(self.acme.id)
+    @contextmanager
+    def acme_scope(self) -> Iterator[Session]:
+        """The account scope of *Acme*, within the app."""
+        with self.app.app_context(), db.account_scope(self.acme.id) as session:
+            yield session
 
     def client(self, user: Any = None) -> Browser:
         """A browser without JavaScript, signed in as `user` if one is given."""
@@ -115,7 +128,14 @@ class World:
         with self.app.app_context():
             OwnpostWorker(queue).work(burst=True, logging_level="ERROR")
 
+    def tick(self) -> None:
+        """One round of the ticker."""
+        with self.app.app_context():
+            deliveries.tick(self.settings)
+
     def close(self) -> None:
+        with self.app.app_context():
+            deliveries.close()
         db.engine().dispose()
 
 
