@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import jinja2
+import jinja2.bccache
 import pytest
 import redis
 from argon2 import PasswordHasher
@@ -42,7 +44,21 @@ def _password_hash() -> str:
     return PasswordHasher(**CHEAP).hash(PASSWORD)
 
 
-def _cheap_passwords(app: Flask) -> Flask:
+class _Templates(jinja2.BytecodeCache):
+    """Compiled templates, shared by all apps of this process."""
+
+    compiled: ClassVar[dict[str, bytes]] = {}
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        if bucket.key in self.compiled:
+            bucket.bytecode_from_string(self.compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        self.compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+def _quick(app: Flask) -> Flask:
+    app.jinja_env.bytecode_cache = _Templates()
     # Without this a sign-in would hash the password anew, at the full cost.
     app.extensions["security"].pwd_context.update(**{f"argon2__{name}": value for name, value in CHEAP.items()})
     return app
@@ -89,7 +105,7 @@ class World:
     def __init__(self, environ: dict[str, str]) -> None:
         self.environ = environ
         self.settings = Settings.from_env(environ)
-        self.app = _cheap_passwords(create_app(self.settings))
+        self.app = _quick(create_app(self.settings))
         with db.system_scope("tests"):
             self.acme = accounts.ensure("Acme")
             self.other = accounts.ensure("Other")
@@ -105,7 +121,7 @@ class World:
         self.close()
         self.environ = {**self.environ, **environ}
         self.settings = Settings.from_env(self.environ)
-        self.app = _cheap_passwords(create_app(self.settings))
+        self.app = _quick(create_app(self.settings))
 
     @contextmanager
     def acme_scope(self) -> Iterator[Session]:
