@@ -20,8 +20,9 @@ from panel.message.addresses import one_line
 # RFC 5322 §2.1.1: a line must not be longer than 998 octets, and should not be longer than 78.
 MAX_LINE: Final = 998
 _GOOD_LINE: Final = 76
-# RFC 2047 §2: an encoded word has at most 75 characters. `=?utf-8?b?` and `?=` take 12, base64 makes 4 of 3.
-_ENCODED_WORD_OCTETS: Final = 45
+# RFC 2047 §2: a line with an encoded word has at most 76 characters. Base64 makes 52 of 39 octets, `=?utf-8?b?` and
+# `?=` take 12, and the longest field name before them, `Subject: `, takes 9.
+_ENCODED_WORD_OCTETS: Final = 39
 
 _ADDR_SPEC = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+>")
@@ -180,7 +181,10 @@ def _encoded_words(text: str) -> str:
 
 
 def _body(text: str) -> bytes:
-    """A body in UTF-8, its lines ended by CRLF, the last one too, without control characters."""
+    """A body in UTF-8, its lines ended by CRLF, without control characters.
+
+    The last CRLF belongs to the boundary after it (RFC 2046 §5.1.1), so a reader sees no line break at the end.
+    """
     octets = text.encode(errors="replace")
     if b"\r" in octets:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
