@@ -11,7 +11,8 @@ import socket
 import sys
 from typing import Any
 
-LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", ""})
+# The machine's own name is looked up by every SMTP client that says who it is.
+LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "", socket.gethostname().lower()})
 _installed = False
 _violations: list[str] = []
 
