@@ -36,11 +36,11 @@ class Fields:
         escaped = name[:100].replace("~", "~0").replace("/", "~1")
         self._faults.append(Fault(f"{self._path}/{escaped}", detail))
 
-    def refuse_others(self, known: frozenset[str], *, about: str) -> None:
-        """Notes every member that is not known."""
-        for name in self._members:
-            if name not in known:
-                self.fault(name, f"{about} takes no `{name[:100]}`.")
+    def only(self, known: frozenset[str], *, about: str) -> Fields:
+        """The known members; every other one is a fault."""
+        for name in sorted(self._members.keys() - known):
+            self.fault(name, f"{about} takes no `{name[:100]}`.")
+        return Fields({name: self._members[name] for name in self._members.keys() & known}, self._path, self._faults)
 
     def read(self, name: str, parse: Callable[[Any], T], *, required: bool = False) -> T | None:
         """The parsed member; None when it is absent, null or wrong. `parse` raises ValueError with what is wrong."""
@@ -60,9 +60,7 @@ class Fields:
         members = self.read(name, _object, required=required)
         if members is None:
             return None
-        fields = Fields(members, f"{self._path}/{name}", self._faults)
-        fields.refuse_others(known, about=f"`{name}`")
-        return fields
+        return Fields(members, f"{self._path}/{name}", self._faults).only(known, about=f"`{name}`")
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _STATE = {"type": "string", "enum": list(states.STATES)}
 _WHAT_IT_MEANS = {
     "referrer.joined": "Somebody joined the campaign and has a referral link. The same event: campaign and referrer.",
     "referral.created": "A referrer referred a friend. The same event: campaign, referrer and friend.",
-    "referral.qualified": "The referral qualified. Name the friend and, when the referral may be new here, the referrer. "
+    "referral.qualified": "The referral qualified. Name the friend and, when it may be new here, the referrer. "
     "The same event: the referral.",
     "referral.denied": "The referral was denied. The same event: the referral.",
     "reward.issued": "A reward was issued to the person that `reward.to` names. The same event: `reward.id`.",

@@ -82,7 +82,7 @@ def read(body: object) -> Report:
         # What else is needed depends on the type.
         raise Refused(422, faults)
     needs = TYPES[kind]
-    fields.refuse_others(_COMMON | needs.required | needs.optional, about=f"An event of type {kind}")
+    fields = fields.only(_COMMON | needs.required | needs.optional, about=f"An event of type {kind}")
     report = Report(
         type=kind,
         campaign=fields.read("campaign", read_as.text(MAX_SLUG, least=1), required=True) or "",

@@ -18,8 +18,9 @@ from panel.web import access, problems
 
 blueprint = access.blueprint("events", __name__, url_prefix="/api/v1")
 
-# One event is a few hundred bytes; a batch may fill what any request may (MAX_CONTENT_LENGTH).
+# One event is a few hundred bytes; a batch may be as large as any request may be.
 _MAX_EVENT_BYTES = 64 * 1024
+_MAX_BATCH_BYTES = 2 * 1024 * 1024
 
 
 @blueprint.record_once
@@ -61,8 +62,7 @@ def _refused(error: Refused) -> Response:
 @access.api
 def report() -> tuple[Response, int]:
     """Takes one event."""
-    request.max_content_length = _MAX_EVENT_BYTES
-    accepted = service.accept(_body(), request.headers.get("Idempotency-Key"))
+    accepted = service.accept(_body(at_most=_MAX_EVENT_BYTES), request.headers.get("Idempotency-Key"))
     return jsonify(accepted.answer), accepted.status
 
 
@@ -70,7 +70,7 @@ def report() -> tuple[Response, int]:
 @access.api
 def report_batch() -> Response:
     """Takes up to 1,000 events, each for itself."""
-    return jsonify(results=service.accept_batch(_body()))
+    return jsonify(results=service.accept_batch(_body(at_most=_MAX_BATCH_BYTES)))
 
 
 @blueprint.get("/deliveries/<int(max=9223372036854775807):delivery_id>")
@@ -87,12 +87,15 @@ def openapi() -> Response:
     return jsonify(description(current_app.extensions["ownpost"].public_url))
 
 
-def _body() -> Any:
-    """The JSON of the request. 400 for what is none (RFC 8259), 415 for what does not say that it is."""
+def _body(*, at_most: int) -> Any:
+    """The JSON of the request. 400 for what is none (RFC 8259), 413 for too much, 415 for another kind."""
     if request.mimetype != "application/json":
         abort(415, "Send Content-Type: application/json.")
+    body = request.get_data()
+    if len(body) > at_most:
+        abort(413, f"At most {at_most:,} bytes fit; this has {len(body):,}.")
     try:
-        return json.loads(request.get_data().decode("utf-8"), parse_constant=_no_constant)
+        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         abort(400, "The body is not JSON in UTF-8.")
 

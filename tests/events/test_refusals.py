@@ -1,0 +1,142 @@
+"""What the API does not take, and how it says so."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select
+
+from panel.events.models import Event
+from panel.participants.models import Participant
+from tests.events.conftest import CREATED, DENIED, ISSUED, JOINED, QUALIFIED, REWARD, Api, F, R, new_key
+from tests.support.world import World
+
+JSON = {"Content-Type": "application/json"}
+
+WRONG = [
+    ({}, "/type"),
+    ({"type": "referral.invented", "campaign": "spring"}, "/type"),
+    ({**JOINED, "type": ["referrer.joined"]}, "/type"),
+    ({**JOINED, "campaign": None}, "/campaign"),
+    ({**JOINED, "campaign": 7}, "/campaign"),
+    ({"type": "referrer.joined", "campaign": "spring"}, "/referrer"),
+    ({**JOINED, "referrer": "robin@example.com"}, "/referrer"),
+    ({**JOINED, "referrer": {}}, "/referrer/email"),
+    ({**JOINED, "referrer": {"email": "robin"}}, "/referrer/email"),
+    ({**JOINED, "referrer": {"email": "robin@example.com\r\nBcc: x@example.com"}}, "/referrer/email"),
+    ({**JOINED, "referrer": {**R, "first_name": "a\x00b"}}, "/referrer/first_name"),
+    ({**JOINED, "referrer": {**R, "first_name": "a\u2028b"}}, "/referrer/first_name"),
+    ({**JOINED, "referrer": {**R, "first_name": "\ud800"}}, "/referrer/first_name"),
+    ({**JOINED, "referrer": {**R, "first_name": "x" * 101}}, "/referrer/first_name"),
+    ({**JOINED, "referrer": {**R, "phone": "1"}}, "/referrer/phone"),
+    ({**JOINED, "friend": F}, "/friend"),
+    ({**JOINED, "a/b~c": 1}, "/a~1b~0c"),
+    ({"type": "referral.created", "campaign": "spring", "referrer": R}, "/friend"),
+    ({**CREATED, "friend": {"email": "ROBIN@example.com"}}, "/friend/email"),
+    ({**QUALIFIED, "reward": REWARD}, "/reward"),
+    ({**DENIED, "denial": {"reason": "x" * 301}}, "/denial/reason"),
+    ({**ISSUED, "reward": {"name": "Coffee"}}, "/reward/id"),
+    ({**ISSUED, "reward": {**REWARD, "id": "  "}}, "/reward/id"),
+    ({**ISSUED, "reward": {**REWARD, "to": "owner"}}, "/reward/to"),
+    ({**ISSUED, "reward": {**REWARD, "to": "friend"}}, "/friend"),
+    ({**ISSUED, "friend": F, "reward": REWARD}, "/reward/to"),
+    ({**ISSUED, "reward": {**REWARD, "expires_on": "2027-02-30"}}, "/reward/expires_on"),
+    ({**ISSUED, "reward": {**REWARD, "expires_on": "2027-02-01T00:00"}}, "/reward/expires_on"),
+    ({**JOINED, "occurred_at": "2026-11-23 10:00"}, "/occurred_at"),
+    ({**JOINED, "occurred_at": "2026-11-23T10:00:00"}, "/occurred_at"),
+    ({**JOINED, "occurred_at": "2026-11-31T10:00:00Z"}, "/occurred_at"),
+    ({**JOINED, "occurred_at": "9999-12-31T23:59:59-23:59"}, "/occurred_at"),
+    ({**JOINED, "occurred_at": 1763892000}, "/occurred_at"),
+    ({**JOINED, "send_email": "no"}, "/send_email"),
+    ([JOINED], ""),
+    ("event", ""),
+]
+
+
+def test_it_names_the_field(world: World, api: Api) -> None:
+    for event, pointer in WRONG:
+        answer = api.report(event)
+        assert answer.status_code == 422, event
+        assert answer.mimetype == "application/problem+json"
+        problem = answer.get_json()
+        assert problem["status"] == 422
+        assert [error["pointer"] for error in problem["errors"]] == [pointer], event
+        assert problem["errors"][0]["detail"] in problem["detail"]
+    with world.acme_scope() as session:
+        assert session.scalar(select(func.count()).select_from(Participant)) == 0
+        assert session.scalar(select(func.count()).select_from(Event)) == 0
+
+
+def test_it_names_all_that_is_wrong(world: World, api: Api) -> None:
+    answer = api.report({**CREATED, "campaign": "", "friend": {"email": "x"}, "send_email": 1, "extra": None})
+    pointers = {error["pointer"] for error in answer.get_json()["errors"]}
+    assert pointers == {"/campaign", "/friend/email", "/send_email", "/extra"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe{}", b'{"type": NaN}', b"[" * 50_000, b'{"type": ' + b"1" * 5_000 + b"}"],
+    ids=["empty", "cut off", "not UTF-8", "NaN", "a deep nest", "a long number"],
+)
+def test_it_answers_400_to_what_is_no_json(world: World, api: Api, body: bytes) -> None:
+    answer = api.post("/events", data=body, headers=JSON)
+    assert answer.status_code == 400
+    assert answer.mimetype == "application/problem+json"
+
+
+def test_it_answers_415_to_another_kind_of_content(world: World, api: Api) -> None:
+    answer = api.post("/events", data={"type": "referrer.joined"})
+    assert answer.status_code == 415
+    assert answer.get_json()["title"] == "Unsupported Media Type"
+
+
+@pytest.mark.parametrize(("path", "size"), [("/events", 70_000), ("/events/batch", 2_200_000)])
+def test_it_answers_413_to_too_much(world: World, api: Api, path: str, size: int) -> None:
+    answer = api.post(path, data=b" " * size, headers=JSON)
+    assert answer.status_code == 413
+    assert answer.mimetype == "application/problem+json"
+
+
+def test_it_answers_404_to_an_unknown_campaign(world: World, api: Api) -> None:
+    answer = api.report({**JOINED, "campaign": "summer"})
+    assert answer.status_code == 404
+    assert answer.get_json()["errors"][0]["pointer"] == "/campaign"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/deliveries/1", "/deliveries/x", "/deliveries/" + "9" * 30])
+def test_it_answers_404_as_a_problem(world: World, api: Api, path: str) -> None:
+    answer = api.get(path)
+    assert answer.status_code == 404
+    assert answer.mimetype == "application/problem+json"
+
+
+def test_it_answers_405_as_a_problem(world: World, api: Api) -> None:
+    answer = api.get("/events")
+    assert (answer.status_code, answer.mimetype) == (405, "application/problem+json")
+    assert "POST" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("given", [None, "Bearer", "Bearer wrong", "Basic b3A6b3A=", "Bearer \x7f"])
+def test_it_answers_401_without_a_key(world: World, api: Api, given: str | None) -> None:
+    headers = {"Authorization": given} if given else {}
+    for answer in (
+        world.app.test_client().post("/api/v1/events", json=JOINED, headers=headers),
+        world.app.test_client().get("/api/v1/deliveries/1", headers=headers),
+    ):
+        assert (answer.status_code, answer.mimetype) == (401, "application/problem+json")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_it_answers_401_to_a_revoked_key(world: World, api: Api) -> None:
+    from panel import db
+    from panel.accounts.models import ApiKey
+
+    key = new_key(world.acme.id)
+    with world.acme_scope(), db.transaction() as session:
+        for row in session.scalars(select(ApiKey)):
+            row.revoked_at = db.now()
+    assert Api(world.app.test_client(), key).report(JOINED).status_code == 401
+
+
+def test_it_does_not_take_a_browser_session_for_a_key(world: World) -> None:
+    browser = world.client(world.owner)
+    assert browser.client.post("/api/v1/events", json=JOINED).status_code == 401
