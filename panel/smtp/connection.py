@@ -156,7 +156,9 @@ class Connection:
             return False
         try:
             self.transport.start_tls(
-                context=tls_context(), host=self._server_name(), deadline=self.deadline(_TLS_PROBE)
+                context=tls_context(),
+                host=self._server_name(),
+                deadline=self.deadline(min(_TLS_PROBE, self._timeouts.tls)),
             )
         except Broken as trouble:
             return trouble.failure.startswith("certificate_")
