@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 import time
 
+import redis
 import structlog
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
 from panel import create_app, process, queue
 from panel.config import Settings
+from panel.deliveries import service as deliveries
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +35,15 @@ class OwnpostWorker(SimpleWorker):
             log_job_description=False,
         )
 
+    def handle_warm_shutdown_request(self) -> None:
+        """Called when asked to stop: letters in flight end, the rest is given back."""
+        deliveries.stop()
+
+    def set_shutdown_requested_date(self) -> None:
+        """RQ's note of it, made in a signal handler, where a Redis that is away must do no harm."""
+        with contextlib.suppress(redis.RedisError):
+            super().set_shutdown_requested_date()
+
 
 def run(settings: Settings, *, name: str, count: int) -> None:
     """Runs `count` workers on one queue until SIGTERM: in this process, or as that many children of it."""
@@ -47,6 +59,7 @@ def _work(settings: Settings, name: str) -> None:
     process.notify_ready()
     with app.app_context():
         OwnpostWorker(name).work(logging_level="WARNING")
+        deliveries.close()
 
 
 class _Children:

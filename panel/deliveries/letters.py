@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
@@ -11,6 +12,7 @@ from panel.message.template import Footer, Rendered
 from panel.outbox.service import Delivery
 from panel.servers.service import Envelope
 
+_LINK = re.compile(r"https?://[^\s<>\"']+")
 _PLAIN_PAGE = (
     '<!DOCTYPE html>\n<html><head><meta charset="utf-8"></head>\n'
     '<body style="font:16px/1.5 sans-serif"><p>{}</p></body></html>\n'
@@ -47,7 +49,8 @@ def render(delivery: Delivery) -> Rendered:
 
 
 def _page(text: str) -> str:
-    return _PLAIN_PAGE.format("</p>\n<p>".join(escape(part) for part in text.split("\n\n")).replace("\n", "<br>\n"))
+    paragraphs = (escape(part.strip()).replace("\n", "<br>\n") for part in text.split("\n\n"))
+    return _PLAIN_PAGE.format(_LINK.sub(r'<a href="\g<0>">\g<0></a>', "</p>\n<p>".join(paragraphs)))
 
 
 def letter_of(delivery: Delivery, envelope: Envelope | None = None) -> Letter:

@@ -12,7 +12,7 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.campaigns import service as campaigns
 from panel.deliveries import queueing, upkeep
-from panel.deliveries.drain import Drain
+from panel.deliveries.drain import Drain, stopping
 from panel.deliveries.letters import letter_of, letter_values, render
 from panel.deliveries.queueing import Happening, from_domain
 from panel.livesteps import StepBoard
@@ -71,6 +71,11 @@ def _drain() -> Drain:
     found = app.extensions[_DRAIN]
     assert isinstance(found, Drain)
     return found
+
+
+def stop() -> None:
+    """Asks this process's drain to end: letters in flight finish, the rest is given back. Safe in a signal handler."""
+    stopping.set()
 
 
 def close() -> None:

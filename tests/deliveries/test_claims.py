@@ -1,0 +1,147 @@
+"""Leases and fences: whoever lost a claim changes nothing any more."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import update
+
+from panel import db
+from panel.deliveries import claims, record
+from panel.deliveries.claims import Claim, LaneKey, LeaseLost
+from panel.deliveries.decide import Decision
+from panel.outbox.service import Delivery
+from panel.smtp.outcome import About, Outcome, Phase, Verdict
+from tests.deliveries.conftest import Post
+
+ACCEPTED = Outcome(verdict=Verdict.ACCEPTED, about=About.MESSAGE, phase=Phase.READY, code=250, reply="250 ok")
+
+
+def _claim(delivery_id: int, owner: str = "one") -> Claim | None:
+    with db.system_scope("tests"):
+        return claims.claim_one(delivery_id, owner=owner, lease=60)
+
+
+def _lapse(delivery_id: int) -> None:
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Delivery).where(Delivery.id == delivery_id).values(lease_until=db.clock(-1)))
+
+
+def test_a_claim_changes_no_state(post: Post) -> None:
+    welcome = post.welcome()
+    assert _claim(welcome) is not None
+    assert post.get(welcome).state == "queued"
+
+
+def test_nobody_else_gets_what_is_claimed(post: Post) -> None:
+    welcome = post.welcome()
+    assert _claim(welcome, "one") is not None
+    assert _claim(welcome, "two") is None
+
+
+def test_many_workers_at_once_claim_each_delivery_once(post: Post) -> None:
+    made = {post.welcome(f"p{number}@friends.test") for number in range(30)}
+    key = LaneKey(post.world.acme.id, None)
+    got: list[int] = []
+
+    def work(name: str) -> None:
+        while True:
+            with db.system_scope("tests"):
+                taken = claims.claim(key, owner=name, limit=3, lease=60)
+            if not taken:
+                return
+            got.extend(one.delivery_id for one in taken)
+
+    threads = [threading.Thread(target=work, args=(f"worker {number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == sorted(made)
+
+
+def test_a_lapsed_claim_goes_back_to_its_queue(post: Post) -> None:
+    welcome = post.welcome()
+    first = _claim(welcome, "one")
+    assert first is not None
+    _lapse(welcome)
+    post.world.tick()
+    assert post.get(welcome).state == "queued"
+    second = _claim(welcome, "two")
+    assert second is not None
+    assert second.fence > first.fence
+
+
+def test_who_lost_the_lease_may_not_begin_the_body(post: Post) -> None:
+    welcome = post.welcome()
+    first = _claim(welcome, "one")
+    assert first is not None
+    _lapse(welcome)
+    post.world.tick()
+    _claim(welcome, "two")
+    with post.world.acme_scope(), pytest.raises(LeaseLost):
+        record.sending(first, lease=60)
+    assert post.get(welcome).state == "queued"
+
+
+def test_a_lapsed_sending_becomes_uncertain_and_its_own_attempt_may_still_learn_of_the_250(post: Post) -> None:
+    welcome = post.welcome()
+    claim = _claim(welcome)
+    assert claim is not None
+    with post.world.acme_scope():
+        record.begun(claim, server="test")
+        record.sending(claim, lease=60)
+    _lapse(welcome)
+    post.world.tick()
+    assert (post.get(welcome).state, post.get(welcome).reason) == ("uncertain", "worker_lost")
+    with post.world.acme_scope():
+        assert record.ended(claim, ACCEPTED, Decision("sent"), steps=None)
+    assert post.get(welcome).state == "sent"
+
+
+def test_a_late_result_other_than_a_250_changes_nothing(post: Post) -> None:
+    welcome = post.welcome()
+    claim = _claim(welcome)
+    assert claim is not None
+    with post.world.acme_scope():
+        record.begun(claim, server="test")
+        record.sending(claim, lease=60)
+    _lapse(welcome)
+    post.world.tick()
+    refused = Outcome(verdict=Verdict.TEMPORARY, about=About.RECIPIENT, phase=Phase.RCPT, code=451)
+    with post.world.acme_scope():
+        assert not record.ended(claim, refused, Decision("deferred", wait=1.0), steps=None)
+    assert post.get(welcome).state == "uncertain"
+
+
+def test_what_a_worker_gives_back_is_free_at_once(post: Post) -> None:
+    welcome = post.welcome()
+    claim = _claim(welcome, "one")
+    assert claim is not None
+    with db.system_scope("tests"):
+        claims.release([claim])
+    assert _claim(welcome, "two") is not None
+
+
+def test_the_ticker_rings_for_what_a_lost_job_left(post: Post) -> None:
+    from panel import queue
+
+    welcome = post.welcome()
+    queue.connection().flushall()
+    post.world.tick()
+    post.world.work("delivery")
+    assert post.get(welcome).state == "sent"
+
+
+def test_a_lost_redis_loses_no_letter(post: Post) -> None:
+    from panel import queue
+
+    queue.configure("redis://127.0.0.1:9/0")
+    try:
+        welcome = post.welcome()
+    finally:
+        queue.configure(post.world.settings.redis_url)
+    post.world.tick()
+    post.world.work("delivery")
+    assert post.get(welcome).state == "sent"
