@@ -74,6 +74,12 @@ def find(address: str, campaign_id: uuid.UUID | None) -> Suppression | None:
     return db.session().scalar(select(Suppression).where(Suppression.address == address, _scope(campaign_id)))
 
 
+def has_unsubscribed(address: str, campaign_id: uuid.UUID | None) -> bool:
+    """Whether the recipient has unsubscribed in exactly this scope."""
+    row = find(address, campaign_id)
+    return row is not None and row.reason == UNSUBSCRIBED
+
+
 def get(suppression_id: uuid.UUID) -> Suppression:
     """One of this account's suppressions. Raises NotFound."""
     return db.owned(Suppression, suppression_id)
@@ -106,6 +112,17 @@ def add(
         if reason == UNSUBSCRIBED and row.reason != UNSUBSCRIBED:
             row.reason, row.source, row.made_at = UNSUBSCRIBED, source[:200], db.now()
     return row, False
+
+
+def add_by_hand(
+    address: str, campaign_id: uuid.UUID | None, *, user_id: uuid.UUID, ip: str
+) -> tuple[Suppression, bool]:
+    """An owner's own entry. Raises InvalidAddress."""
+    with db.transaction():
+        row, new = add(address, campaign_id=campaign_id)
+        if new:
+            accounts.audit("suppression.added", subject=row.address, user_id=user_id, ip=ip)
+    return row, new
 
 
 def lift(address: str, *, campaign_id: uuid.UUID | None) -> None:
