@@ -4,7 +4,7 @@ import base64
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panel.crypto import Keyring, SealBroken, UnknownKey, new_key
@@ -159,11 +159,13 @@ RING = Keyring.parse(new_key())
 PARTS = st.lists(st.text(alphabet="ab\0", max_size=3), max_size=4)
 
 
+@settings(deadline=None)
 @given(PARTS, PARTS)
 def test_it_gives_different_parts_different_fingerprints(one: list[str], other: list[str]):
     assert RING.matches(RING.fingerprint(parts=one, context="c"), parts=other, context="c") == (one == other)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8")))
 def test_it_opens_any_text_it_sealed(secret: str):
     assert RING.unseal(RING.seal(secret, **PLACE), **PLACE) == secret

@@ -1,7 +1,7 @@
 """Addresses and header texts: what passes cannot break out of a header field."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panel.message.addresses import (
@@ -73,6 +73,7 @@ def test_it_refuses_breaks_and_control_characters_anywhere_in_an_address(line_br
         normalise(place.format(line_break))
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=30), st.text(st.characters(codec="utf-8"), max_size=30))
 def test_it_lets_only_plain_ascii_pass_as_an_address(local: str, domain: str):
     try:
@@ -107,6 +108,7 @@ def test_it_makes_any_text_one_line_and_any_break_a_newline(line_break: str):
     assert body_text(f"a{line_break}b") == "a\nb"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_it_leaves_nothing_in_one_line_that_a_header_may_not_hold(text: str):
     line = one_line(text)
@@ -114,6 +116,7 @@ def test_it_leaves_nothing_in_one_line_that_a_header_may_not_hold(text: str):
     assert check_header_text(line[:300].strip(), what="It") == line[:300].strip()
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_it_leaves_only_newlines_as_breaks_in_a_body(text: str):
     body = body_text(text)

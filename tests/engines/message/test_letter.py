@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from email.utils import getaddresses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panel.message.addresses import one_line
@@ -220,6 +220,7 @@ def test_it_makes_message_ids_that_never_repeat():
     letter(message_id=ids.pop())
 
 
+@settings(deadline=None)
 @given(ANY | NASTY, ANY | NASTY, ANY | NASTY, ANY | NASTY, ANY | NASTY, st.booleans())
 def test_it_is_exactly_one_message_whatever_the_values(
     from_name: str, to_name: str, subject: str, html: str, text: str, eightbit: bool

@@ -5,7 +5,7 @@ import time
 from html import unescape
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panel.message.tags import TAGS, sample_values
@@ -367,6 +367,7 @@ def test_it_encodes_values_inside_a_link_once():
 # -- rendering -------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     st.text(max_size=60) | st.sampled_from(["{{ company.name }}", "{% if x %}", "<script>alert(1)</script>", "\"'<>&"])
 )

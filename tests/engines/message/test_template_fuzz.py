@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from hypothesis import given, note
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from panel.message.tags import TAGS, sample_values
@@ -71,6 +71,7 @@ def prepared(*, html: str, line: str = "x") -> Prepared | None:
     return None
 
 
+@settings(deadline=None)
 @given(SOURCES, SOURCES)
 def test_it_refuses_a_source_or_makes_letters_that_cannot_act(html: str, line: str):
     for subject in ("x", line):
@@ -82,6 +83,7 @@ def test_it_refuses_a_source_or_makes_letters_that_cannot_act(html: str, line: s
                 assert len(letter.subject.splitlines()) == 1
 
 
+@settings(deadline=None)
 @given(SOURCES)
 def test_it_cleans_what_is_clean_already_to_the_same(html: str):
     if (once := prepared(html=re.sub(r"[{}%]", "", html))) and (twice := prepared(html=once.html)):
