@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from flask import current_app, render_template, url_for
 from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
@@ -20,6 +21,18 @@ __all__ = ["OutboundAddress"]
 
 LINK_DAYS = 7
 """How long the link in a confirmation letter works."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class By:
+    """Who does something, for the audit log."""
+
+    user_id: uuid.UUID | None = None
+    ip: str = ""
+
+
+NOBODY = By()
+"""The program itself, as when it makes a demo."""
 
 
 class AddressTaken(ValueError):
@@ -55,7 +68,7 @@ def default() -> OutboundAddress | None:
     return db.session().scalar(select(OutboundAddress).where(OutboundAddress.is_default))
 
 
-def add(*, email: str, display_name: str, user_id: uuid.UUID | None = None, ip: str = "") -> OutboundAddress:
+def add(*, email: str, display_name: str, by: By = NOBODY) -> OutboundAddress:
     """Adds an address, not yet confirmed, and mails its confirmation link. The first one becomes the default.
 
     Raises InvalidAddress, InvalidHeaderText or AddressTaken.
@@ -68,18 +81,18 @@ def add(*, email: str, display_name: str, user_id: uuid.UUID | None = None, ip: 
         row = OutboundAddress(id=uuid.uuid4(), email=address, display_name=name, is_default=default() is None)
         session.add(row)
         session.flush()
-        accounts.audit("address.added", subject=address, user_id=user_id, ip=ip)
+        accounts.audit("address.added", subject=address, user_id=by.user_id, ip=by.ip)
         send_link(row)
     return row
 
 
-def rename(address_id: uuid.UUID, display_name: str, *, user_id: uuid.UUID | None = None, ip: str = "") -> None:
+def rename(address_id: uuid.UUID, display_name: str, *, by: By = NOBODY) -> None:
     """Changes the name that recipients see beside the address. Raises InvalidHeaderText."""
     name = check_header_text(display_name, what="The display name")
     with db.transaction():
         row = get(address_id)
         row.display_name = name
-        accounts.audit("address.renamed", subject=row.email, user_id=user_id, ip=ip)
+        accounts.audit("address.renamed", subject=row.email, user_id=by.user_id, ip=by.ip)
 
 
 def send_link(address: OutboundAddress) -> None:
@@ -115,33 +128,33 @@ def of_link(address_id: uuid.UUID, email: str) -> OutboundAddress:
     return row
 
 
-def confirm(address: OutboundAddress, *, by: str) -> None:
-    """Marks the address as known to be the account's, unless it is; `by` says how, for the audit log."""
+def confirm(address: OutboundAddress, *, way: str) -> None:
+    """Marks the address as known to be the account's, unless it is; `way` says how, for the audit log."""
     if address.confirmed_at is not None:
         return
     with db.transaction():
         address.confirmed_at = db.now()
-        accounts.audit("address.confirmed", subject=address.email, by=by)
+        accounts.audit("address.confirmed", subject=address.email, way=way)
 
 
-def make_default(address_id: uuid.UUID, *, user_id: uuid.UUID | None = None, ip: str = "") -> None:
+def make_default(address_id: uuid.UUID, *, by: By = NOBODY) -> None:
     """Makes it the address of campaigns that name none."""
     with db.transaction() as session:
         row = get(address_id)
         # The old one first: the index allows one default at any moment.
         session.execute(update(OutboundAddress).where(OutboundAddress.is_default).values(is_default=False))
         session.execute(update(OutboundAddress).where(OutboundAddress.id == row.id).values(is_default=True))
-        accounts.audit("address.made_default", subject=row.email, user_id=user_id, ip=ip)
+        accounts.audit("address.made_default", subject=row.email, user_id=by.user_id, ip=by.ip)
 
 
-def remove(address_id: uuid.UUID, *, user_id: uuid.UUID | None = None, ip: str = "") -> None:
+def remove(address_id: uuid.UUID, *, by: By = NOBODY) -> None:
     """Removes the address, and with it its mail server. Raises AddressInUse."""
     try:
         with db.transaction() as session:
             row = get(address_id)
             if row.is_default and len(all_addresses()) > 1:
                 raise AddressInUse(f"{row.email} is your default address. Make another one the default first.")
-            accounts.audit("address.removed", subject=row.email, user_id=user_id, ip=ip)
+            accounts.audit("address.removed", subject=row.email, user_id=by.user_id, ip=by.ip)
             session.delete(row)
     except IntegrityError:
         # A campaign holds on to it by a foreign key.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from flask import current_app
 
 from panel import db, queue
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
+from panel.addresses.service import By
 from panel.config import Settings
 from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
 from panel.servers.models import MailServer
@@ -31,6 +32,7 @@ from panel.servers.routing import (
 from panel.smtp.settings import AuthMethod, Security, ServerSettings
 
 __all__ = [
+    "By",
     "Entry",
     "Envelope",
     "MailServer",
@@ -55,14 +57,6 @@ class PasswordNeeded(ValueError):
 
 class NotTested(Exception):
     """These settings have passed no test, so they cannot be turned on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class By:
-    """Who does something, for the audit log."""
-
-    user_id: uuid.UUID | None = None
-    ip: str = ""
 
 
 def with_stored_password(address_id: uuid.UUID, entry: Entry) -> Entry:
@@ -129,7 +123,7 @@ def save(address_id: uuid.UUID, entry: Entry, by: By) -> MailServer:
         server.enabled = True
         _resume(server)
         accounts.audit("server.saved", subject=_label(server), user_id=by.user_id, ip=by.ip, address=address.email)
-        addresses.confirm(address, by="its own server")
+        addresses.confirm(address, way="its own server")
         queue.ring_delivery_after_commit()
     return server
 
@@ -193,7 +187,7 @@ def note_passed(address_id: uuid.UUID, entry: Entry) -> None:
         server.fingerprint_verified = fingerprint(address, entry)
         server.verified_at = db.now()
         _resume(server)
-        addresses.confirm(address, by="its own server")
+        addresses.confirm(address, way="its own server")
         queue.ring_delivery_after_commit()
 
 

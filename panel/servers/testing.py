@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from flask import current_app
 
-from panel import db, live, queue
+from panel import db, live, livesteps, queue
 from panel.addresses import service as addresses
 from panel.config import Settings
 from panel.livesteps import StepBoard
@@ -184,3 +184,19 @@ def _unsealed(given: dict[str, Any], task: str) -> Test:
         save=given["save"],
         by=service.By(user_id=uuid.UUID(given["user_id"]) if given["user_id"] else None, ip=given["ip"]),
     )
+
+
+def look(address_id: uuid.UUID, task: str) -> live.Snapshot | None:
+    """How far a test of this address is; ended first if nobody does it. None when there is none, or no more."""
+    account_id = db.account_id()
+    livesteps.give_up(account_id, task)
+    livesteps.end_if_silent(account_id, task)
+    snapshot = live.latest(account_id, task)
+    if snapshot is None or snapshot.data["extra"].get("address_id") != str(address_id):
+        return None
+    return snapshot
+
+
+def cancel(task: str) -> None:
+    """Stops a test."""
+    livesteps.cancel(db.account_id(), task)

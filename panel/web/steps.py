@@ -60,6 +60,7 @@ def _explanation(step: Mapping[str, Any], context: Mapping[str, Any]) -> Explana
         host=context["host"],
         port=context["port"],
         security=Security(context["security"]),
+        reply=step["reply"],
     )
 
 

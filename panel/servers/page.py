@@ -1,0 +1,108 @@
+"""What the page of a mail server answers: whole, or for htmx the part that changes."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Response, current_app, flash, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from panel import db, live
+from panel.addresses import service as addresses
+from panel.addresses.service import OutboundAddress
+from panel.config import Settings
+from panel.servers import service
+from panel.servers.forms import ServerForm
+from panel.smtp.presets import OFFERED, PRESETS
+from panel.web import steps
+
+
+def show(
+    address_id: uuid.UUID,
+    form: ServerForm | None = None,
+    *,
+    status: int = 200,
+    test: tuple[str, dict[str, Any]] | None = None,
+    notice: str | None = None,
+) -> Response:
+    """The page, with the form as stored unless one is given. htmx gets the panel that holds the form."""
+    words = _words(address_id, form, notice)
+    if _is_htmx():
+        answer = make_response(render_template("servers/_server.html", **words), status)
+        answer.headers["HX-Retarget"] = "#server"
+        # A form with errors is morphed, so that the password that was typed stays where it is.
+        answer.headers["HX-Reswap"] = "outerMorph" if status == 422 else "outerHTML"
+        if status == 200:
+            answer.headers["HX-Trigger"] = "ownpost:saved"
+        return answer
+    task, data = test or (None, None)
+    shown = steps.arguments(task, data) | test_urls(address_id, task) if task and data else None
+    return make_response(render_template("servers/edit.html", test=shown, **words), status)
+
+
+def saved(address_id: uuid.UUID, notice: str) -> Response | BaseResponse:
+    """The answer to a form that was stored."""
+    if _is_htmx():
+        return show(address_id, notice=notice)
+    flash(notice, "success")
+    return redirect(url_for("servers.edit", address_id=address_id), 303)
+
+
+def testing(address_id: uuid.UUID, task: str) -> Response | BaseResponse:
+    """The answer to a form whose settings are being tested."""
+    here = url_for("servers.test", address_id=address_id, task=task)
+    if not _is_htmx():
+        return redirect(here, 303)
+    snapshot = live.latest(db.account_id(), task)
+    if snapshot is None:
+        return redirect(here, 303)
+    shown = steps.arguments(task, snapshot.data) | test_urls(address_id, task)
+    answer = make_response(render_template("servers/_test.html", test=shown))
+    # A reload then comes back to this test.
+    answer.headers["HX-Replace-Url"] = here
+    return answer
+
+
+def fields(address: OutboundAddress, form: ServerForm, name: str, others: Iterable[str]) -> str:
+    """A field, and beside it those that it makes right or wrong, each with its errors and slips."""
+    words = {"form": form, "address": address, "server": service.for_address(address.id)}
+    slips = form.slips(address.email)
+    # An empty field that nobody has been to yet is not wrong yet.
+    shown = [other for other in others if form[other].data]
+    # The password field says why it must be typed again; one with something in it is left alone.
+    if name != "password" and not form.password.data:
+        shown.append("password")
+    return render_template("servers/_fields.html", names=[name, *shown], slips=slips, **words)
+
+
+def test_urls(address_id: uuid.UUID, task: str) -> dict[str, Any]:
+    """Where a test's stream, its end and its form are."""
+    return {
+        "stream_url": url_for("servers.test_stream", address_id=address_id, task=task),
+        "cancel_url": url_for("servers.cancel_test", address_id=address_id, task=task),
+        "form_url": url_for("servers.edit", address_id=address_id),
+        "label": "Connection test",
+    }
+
+
+def _words(address_id: uuid.UUID, form: ServerForm | None, notice: str | None) -> dict[str, Any]:
+    settings: Settings = current_app.extensions["ownpost"]
+    address = addresses.get(address_id)
+    server = service.for_address(address_id)
+    form = form or ServerForm.filled(server)
+    return {
+        "address": address,
+        "server": server,
+        "route": service.route_of(address_id),
+        "form": form,
+        "slips": form.slips(address.email),
+        "presets": [PRESETS[key] for key in OFFERED],
+        "platform_from": settings.platform_from,
+        "notice": notice,
+    }
+
+
+def _is_htmx() -> bool:
+    return "HX-Request" in request.headers
