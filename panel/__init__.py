@@ -14,7 +14,18 @@ from panel.web import access, assets, errors, formats, headers, links, security
 
 __all__ = ["create_app", "models"]
 
-_FEATURES = ("addresses", "campaigns", "deliveries", "events", "help", "servers", "stats", "suppressions", "testsend")
+_FEATURES = (
+    "addresses",
+    "campaigns",
+    "deliveries",
+    "events",
+    "help",
+    "participants",
+    "servers",
+    "stats",
+    "suppressions",
+    "testsend",
+)
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -88,8 +88,13 @@ def overview(campaign_id: uuid.UUID) -> list[Listed]:
         .join(NotificationVersion, NotificationVersion.id == Notification.current_version_id)
         .where(Notification.campaign_id == campaign_id)
     )
-    subjects = dict(db.session().execute(joined).tuples())
+    subjects = dict(db.session().execute(joined).tuples().all())
     return [Listed(each, KINDS[each.kind], subjects[each]) for each in _in_order(list(subjects))]
+
+
+def listed(notification: Notification) -> Listed:
+    """One line of the overview."""
+    return Listed(notification, KINDS[notification.kind], current_version(notification).subject)
 
 
 def get_notification(notification_id: uuid.UUID, *, campaign_id: uuid.UUID | None = None) -> Notification:

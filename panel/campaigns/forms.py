@@ -1,0 +1,132 @@
+"""What people fill in about campaigns and notifications."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask_wtf import FlaskForm
+from wtforms import HiddenField, SelectField, StringField, TextAreaField
+from wtforms.validators import InputRequired, Length, Optional, ValidationError
+
+from panel.addresses.service import OutboundAddress
+from panel.campaigns.models import Campaign, NotificationVersion
+from panel.campaigns.service import Details
+from panel.message.addresses import InvalidHeaderText, check_header_text
+from panel.message.template import Problem
+
+_DEFAULT = ""
+
+
+def _one_line(_form: FlaskForm, field: StringField) -> None:
+    try:
+        check_header_text(field.data or "", what="This")
+    except InvalidHeaderText as error:
+        raise ValidationError(str(error)) from None
+
+
+def _web_address(_form: FlaskForm, field: StringField) -> None:
+    message = "Give the whole web address, such as https://www.example.com/r/"
+    value = field.data or ""
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname
+    except ValueError:
+        raise ValidationError(message) from None
+    if parts.scheme not in ("http", "https") or not host or not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise ValidationError(message)
+    if any(mark in value for mark in "<>\"'{}\\^`|"):
+        raise ValidationError("This holds a character that web addresses cannot have.")
+
+
+def _stripped(value: str | None) -> str:
+    return (value or "").strip()
+
+
+class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+    """A campaign. `address_id` is left out for members, who do not choose how mail is sent."""
+
+    name = StringField(
+        "Name",
+        filters=[_stripped],
+        validators=[InputRequired("Give the campaign a name."), Length(max=200), _one_line],
+        description="Your own name for it; letters may show it too.",
+    )
+    company_name = StringField(
+        "Company",
+        filters=[_stripped],
+        validators=[InputRequired("Say whose program it is."), Length(max=200), _one_line],
+        description="As your recipients know you. Letters greet and sign with it.",
+    )
+    referral_url = StringField(
+        "Referral page",
+        filters=[_stripped],
+        validators=[InputRequired("Say where referral links lead."), Length(max=1900), _web_address],
+    )
+    portal_url = StringField(
+        "Referrer’s own page",
+        filters=[_stripped],
+        validators=[Optional(), Length(max=1900), _web_address],
+        description="Where referrers follow their referrals. Without one, letters leave it out.",
+    )
+    address_id = SelectField("Outbound address", description="Who the campaign’s mail comes from.")
+
+    def offer(self, addresses: Sequence[OutboundAddress]) -> None:
+        """Fills the choice of outbound addresses; the first one given is the account's default."""
+        default = f"The default address ({addresses[0].email})" if addresses else "The default address (none yet)"
+        self.address_id.choices = [(_DEFAULT, default), *((str(each.id), each.email) for each in addresses)]
+
+    def details(self, *, address_id: uuid.UUID | None) -> Details:
+        """What was filled in. `address_id` is what it stays when the form does not ask."""
+        if "address_id" in self:
+            address_id = uuid.UUID(self.address_id.data) if self.address_id.data else None
+        return Details(
+            name=self.name.data,
+            company_name=self.company_name.data,
+            referral_url=self.referral_url.data,
+            portal_url=self.portal_url.data,
+            address_id=address_id,
+        )
+
+    @classmethod
+    def of(cls, campaign: Campaign) -> CampaignForm:
+        """The form of a campaign as it is; in a POST, as it was sent."""
+        return cls(obj=campaign, address_id=str(campaign.address_id or _DEFAULT))
+
+
+class WordsForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+    """A notification's words. What can be said of them is said by `message.template.prepare`, not by validators."""
+
+    subject = StringField("Subject")
+    preheader = StringField("Preview text", description="What the inbox shows after the subject. It may be empty.")
+    html = TextAreaField("Body, as HTML")
+    text = TextAreaField("Text part")
+    based_on = HiddenField()  # the version whose words the form was filled with
+
+    def add_problems(self, problems: Iterable[Problem]) -> None:
+        """Puts each problem beside its field, with its line and tag."""
+        for problem in problems:
+            field = self[problem.field]
+            field.errors = [*field.errors, problem_words(problem)]
+
+    def fill(self, version: NotificationVersion) -> None:
+        """Shows a version's words."""
+        self.subject.data = version.subject
+        self.preheader.data = version.preheader
+        self.html.data = version.html_source
+        self.text.data = version.text
+        self.based_on.data = str(version.id)
+
+    def words(self) -> dict[str, Any]:
+        """The words as typed."""
+        return {name: self[name].data or "" for name in ("subject", "preheader", "html", "text")}
+
+
+def problem_words(problem: Problem) -> str:
+    """A problem as it is shown beside its field."""
+    where = f"Line {problem.line}" if problem.field in ("html", "text") else ""
+    place = ", ".join(part for part in (where, problem.tag) if part)
+    return f"{place}: {problem.message}" if place else problem.message
