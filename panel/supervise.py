@@ -20,7 +20,7 @@ from types import FrameType
 from typing import IO
 
 from panel.partlog import PartLog
-from panel.process import die_with_parent
+from panel.process import Forked, die_with_parent
 
 # Parts stop in three waves, and this is how long each may take before it is killed: under 10 seconds together.
 WAVE_SECONDS = (7.5, 1.0, 1.0)
@@ -41,12 +41,13 @@ class StopRequested(Exception):
 class Part:
     """One program to keep running, or with `once` to run to its end.
 
-    `ready` is asked until it says True; without it the part calls `panel.process.notify_ready` itself. `wave` says
-    when it is stopped: 0 first, then 1, then 2.
+    `command` is a command line, or a function to go on with in a fork of this process. `ready` is asked until it says
+    True; without it the part calls `panel.process.notify_ready` itself. `wave` says when it is stopped: 0 is first,
+    then come 1 and 2.
     """
 
     name: str
-    command: Sequence[str]
+    command: Sequence[str] | Callable[[], object]
     environ: Mapping[str, str]
     ready: Callable[[], bool] | None = None
     once: bool = False
@@ -56,7 +57,7 @@ class Part:
 @dataclass(slots=True)
 class _Child:
     part: Part
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     notify: socket.socket | None = None
     is_ready: bool = False
     exit_code: int = 0
@@ -175,17 +176,11 @@ class Supervisor:
         if child.notify:
             environ["NOTIFY_SOCKET"] = child.notify.getsockname()
         child.start_again_at, child.started_at = None, time.monotonic()
-        child.process = process = subprocess.Popen(  # noqa: S603 - the commands are this program's own
-            child.part.command,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            # A session of its own: the terminal's Ctrl-C reaches only this process, which then stops all in order.
-            start_new_session=True,
-            preexec_fn=functools.partial(die_with_parent, os.getpid()),
-        )
-        self._follow_output(child, process.stdout)
+        if callable(child.part.command):
+            child.process = Forked(child.part.command, name=child.part.name, environ=environ)
+        else:
+            child.process = _run_program(child.part.command, environ)
+        self._follow_output(child, child.process.stdout)
 
     def _follow_output(self, child: _Child, pipe: IO[bytes] | None) -> None:
         if pipe is None:
@@ -261,6 +256,19 @@ class Supervisor:
     def _on_stop_signal(self, number: int, _frame: FrameType | None) -> None:
         self._stop_asked = True
         self._interrupts += number == signal.SIGINT
+
+
+def _run_program(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - the commands are this program's own
+        command,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # A session of its own: the terminal's Ctrl-C reaches only this process, which then stops all in order.
+        start_new_session=True,
+        preexec_fn=functools.partial(die_with_parent, os.getpid()),
+    )
 
 
 def _ending(code: int) -> str:
