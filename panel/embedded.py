@@ -74,10 +74,10 @@ def _holder(text: str) -> dict[str, str]:
 def keys(data_dir: Path) -> dict[str, str]:
     """The keys of this data directory, made when it has none: OWNPOST_SECRET_KEY and OWNPOST_ENCRYPTION_KEYS."""
     path = data_dir / KEYS
-    found = _read_env(path)
+    found = read_env(path)
     if not found:
         found = {"OWNPOST_SECRET_KEY": secrets.token_urlsafe(48), "OWNPOST_ENCRYPTION_KEYS": new_key()}
-        _write_env(path, found)
+        write_env(path, found)
     return found
 
 
@@ -85,7 +85,7 @@ def save_settings(data_dir: Path, environ: Mapping[str, str]) -> None:
     """Notes what the parts of this `ownpost up` are given, for commands typed in another terminal."""
     shared = {"DATABASE_URL", "REDIS_URL", "SSL_CERT_FILE"}
     chosen = {name: value for name, value in environ.items() if name.startswith("OWNPOST_") or name in shared}
-    _write_env(data_dir / SETTINGS, chosen)
+    write_env(data_dir / SETTINGS, chosen)
 
 
 def saved_environment(data_dir: Path) -> dict[str, str]:
@@ -93,10 +93,10 @@ def saved_environment(data_dir: Path) -> dict[str, str]:
 
     So `ownpost apikey add`, typed beside a running `up` or after it, finds the same database and opens the same seals.
     """
-    return _read_env(data_dir / KEYS) | _read_env(data_dir / SETTINGS)
+    return read_env(data_dir / KEYS) | read_env(data_dir / SETTINGS)
 
 
-def _write_env(path: Path, values: Mapping[str, str]) -> None:
+def write_env(path: Path, values: Mapping[str, str]) -> None:
     """Writes NAME=value lines, quoted for a shell, whole or not at all, readable by the owner only (mode 0600)."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
@@ -108,7 +108,8 @@ def _write_env(path: Path, values: Mapping[str, str]) -> None:
     draft.replace(path)
 
 
-def _read_env(path: Path) -> dict[str, str]:
+def read_env(path: Path) -> dict[str, str]:
+    """What `write_env` wrote; nothing where there is no such file."""
     try:
         text = path.read_text()
     except FileNotFoundError:

@@ -83,6 +83,17 @@ def add_user(*, account_id: uuid.UUID, email: str, password_hash: str, role: str
     return user
 
 
+def has_user(email: str) -> bool:
+    """Whether anybody has that login. In a system scope."""
+    return db.session().scalar(select(User.id).where(User.email == normalise(email))) is not None
+
+
+def describe(*, postal_address: str) -> None:
+    """Sets what letters say of the account."""
+    with db.transaction():
+        current().postal_address = postal_address
+
+
 def users() -> list[User]:
     """The people of this account, by address."""
     return list(db.session().scalars(select(User).order_by(User.email)))

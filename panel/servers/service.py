@@ -15,6 +15,7 @@ from panel.addresses.service import By
 from panel.config import Settings
 from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
 from panel.servers.models import MailServer
+from panel.servers.pauses import REASONS as PAUSE_REASONS
 from panel.servers.pauses import clear_failures, count_failure, end_pauses, pause, resume
 from panel.servers.routing import (
     SEALED_COLUMN,
@@ -32,6 +33,7 @@ from panel.servers.routing import (
 from panel.smtp.settings import AuthMethod, Security, ServerSettings
 
 __all__ = [
+    "PAUSE_REASONS",
     "By",
     "Entry",
     "Envelope",

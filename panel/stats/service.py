@@ -1,0 +1,199 @@
+"""Home: what needs a person, and how it goes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from flask import url_for
+from sqlalchemy import ColumnElement, func, select
+
+from panel import db
+from panel.accounts import service as accounts
+from panel.addresses import service as addresses
+from panel.campaigns import service as campaigns
+from panel.outbox.service import Delivery
+from panel.servers import service as servers
+
+DAYS: Final = 30
+SENT: Final = ("sent", "bounced")
+WAITING: Final = ("queued", "sending", "deferred", "held")
+TROUBLED: Final = ("failed", "uncertain")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that only a person can mend: how bad, what, and where to do it."""
+
+    kind: str  # of components/ui.html's banner
+    title: str
+    body: str
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Letters by day of the account's time zone."""
+
+    date: dt.date
+    sent: int
+    waiting: int
+    troubled: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.sent + self.waiting + self.troubled
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How a campaign's letters went."""
+
+    campaign: campaigns.Campaign
+    states: Counter[str]
+
+
+def needs() -> list[Need]:
+    """What needs a person, the worst first."""
+    found = [*_servers_in_trouble(), *_letters_in_trouble(), *_unconfirmed()]
+    order = ["error", "warning", "info"]
+    return sorted(found, key=lambda need: order.index(need.kind))
+
+
+def _servers_in_trouble() -> list[Need]:
+    found = []
+    for address in addresses.all_addresses():
+        route = servers.route_of(address.id)
+        if not route.paused:
+            continue
+        why = servers.PAUSE_REASONS.get(route.paused_reason or "", "it does not work at the moment")
+        found.append(
+            Need(
+                "error",
+                f"Your mail server for {address.email} needs a look",
+                f"It is resting: {why}. Letters wait and go out by themselves once it works again.",
+                "Manage Email",
+                url_for("servers.edit", address_id=address.id),
+            )
+        )
+    return found
+
+
+def _letters_in_trouble() -> list[Need]:
+    uncertain = _count("uncertain")
+    if not uncertain:
+        return []
+    letters = "1 letter" if uncertain == 1 else f"{uncertain:,} letters"
+    return [
+        Need(
+            "warning",
+            f"{letters} may or may not have arrived",
+            "The connection broke before the server answered. We never send such a letter again by ourselves; you can.",
+            "Look at them",
+            url_for("deliveries.index", state="uncertain"),
+        )
+    ]
+
+
+def _unconfirmed() -> list[Need]:
+    return [
+        Need(
+            "info",
+            f"{address.email} is not confirmed yet",
+            "Open the link in the letter we sent to it, or connect its own mail server.",
+            "Settings",
+            url_for("addresses.index"),
+        )
+        for address in addresses.all_addresses()
+        if address.confirmed_at is None
+    ]
+
+
+def _count(state: str) -> int:
+    return db.session().scalar(select(func.count()).select_from(Delivery).where(Delivery.state == state)) or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first steps of an account, and which of them are done."""
+
+    has_address: bool
+    has_server: bool
+    has_tested: bool
+    address_id: uuid.UUID | None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of it is left."""
+        return self.has_address and self.has_server and self.has_tested
+
+
+def start() -> Start:
+    """How far the account has got."""
+    address = addresses.default()
+    tested = db.session().scalar(select(Delivery.id).where(Delivery.kind == "test", Delivery.state == "sent").limit(1))
+    return Start(
+        has_address=address is not None,
+        has_server=any(servers.route_of(one.id).kind == "own" for one in addresses.all_addresses()),
+        has_tested=tested is not None,
+        address_id=address.id if address else None,
+    )
+
+
+def days() -> list[Day]:
+    """The last 30 days, oldest first, each there even when nothing was sent."""
+    zone = accounts.zone()
+    today = db.now().astimezone(zone).date()
+    first = today - dt.timedelta(days=DAYS - 1)
+    since = dt.datetime.combine(first, dt.time(), tzinfo=zone)
+    hour = _hour()
+    counted = db.session().execute(
+        select(hour, Delivery.state, func.count())
+        .where(Delivery.made_at >= since, Delivery.kind != "system")
+        .group_by(hour, Delivery.state)
+    )
+    states: dict[dt.date, Counter[str]] = {first + dt.timedelta(days=number): Counter() for number in range(DAYS)}
+    for text, state, count in counted:
+        states.setdefault(_date(text, zone), Counter())[state] += count
+    return [_day(date, states[date]) for date in sorted(states)]
+
+
+def _hour() -> ColumnElement[str]:
+    # Hours in UTC: both databases can group by them, and all zones' days are made of them (or of half hours, rounded).
+    if db.engine().dialect.name == "sqlite":
+        return func.strftime("%Y-%m-%d %H", Delivery.made_at)
+    return func.to_char(func.timezone("UTC", Delivery.made_at), "YYYY-MM-DD HH24")
+
+
+def _date(hour: str, zone: ZoneInfo) -> dt.date:
+    return dt.datetime.strptime(hour, "%Y-%m-%d %H").replace(tzinfo=dt.UTC).astimezone(zone).date()
+
+
+def _day(date: dt.date, states: Counter[str]) -> Day:
+    return Day(
+        date=date,
+        sent=sum(states[state] for state in SENT),
+        waiting=sum(states[state] for state in WAITING),
+        troubled=sum(states[state] for state in TROUBLED),
+    )
+
+
+def by_campaign() -> list[Row]:
+    """Each campaign with the letters of the last 30 days by state."""
+    since = db.now() - dt.timedelta(days=DAYS)
+    counted = db.session().execute(
+        select(Delivery.campaign_id, Delivery.state, func.count())
+        .where(Delivery.made_at >= since, Delivery.campaign_id.is_not(None))
+        .group_by(Delivery.campaign_id, Delivery.state)
+    )
+    states: dict[uuid.UUID, Counter[str]] = {}
+    for campaign_id, state, count in counted:
+        if campaign_id is not None:
+            states.setdefault(campaign_id, Counter())[state] = count
+    return [Row(campaign, states.get(campaign.id, Counter())) for campaign in campaigns.campaigns()]
