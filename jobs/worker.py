@@ -42,7 +42,7 @@ class OwnpostWorker(SimpleWorker):
     def set_shutdown_requested_date(self) -> None:
         """RQ's note of it, made in a signal handler, where a Redis that is away must do no harm."""
         with contextlib.suppress(redis.RedisError):
-            super().set_shutdown_requested_date()
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]  # RQ's own
 
 
 def run(settings: Settings, *, name: str, count: int) -> None:
