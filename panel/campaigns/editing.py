@@ -45,18 +45,19 @@ def notification(campaign_id: uuid.UUID, notification_id: uuid.UUID) -> Answer:
     if not form.is_submitted():
         form.fill(campaigns.current_version(found))
         return _editor(found, form)
+    based_on = _based_on(found, form)
     try:
-        saved = _save(found, form)
+        saved = _save(found, form, based_on)
     except TemplateProblems as error:
         form.add_problems(error.problems)
         return _editor(found, form), 422
-    flash(_saved_words(saved, _based_on(found, form)), "success")
+    flash(_saved_words(saved, based_on), "success")
     return redirect(_editor_url(found), 303)
 
 
-def _save(found: Notification, form: WordsForm) -> NotificationVersion:
+def _save(found: Notification, form: WordsForm, based_on: NotificationVersion) -> NotificationVersion:
     words = Words(**form.words())
-    text = drafts.own_text(campaigns.KINDS[found.kind], words, _based_on(found, form))
+    text = drafts.own_text(campaigns.KINDS[found.kind], words, based_on)
     return campaigns.save_version(
         found.id, subject=words.subject, preheader=words.preheader, html=words.html, text=text, made_by=current_user.id
     )

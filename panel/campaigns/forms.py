@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, SelectField, StringField, TextAreaField
-from wtforms.validators import InputRequired, Length, Optional, ValidationError
+from wtforms.validators import DataRequired, Length, Optional, ValidationError
 
 from panel.addresses.service import OutboundAddress
 from panel.campaigns.models import Campaign, NotificationVersion
@@ -52,19 +52,19 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     name = StringField(
         "Name",
         filters=[_stripped],
-        validators=[InputRequired("Give the campaign a name."), Length(max=200), _one_line],
+        validators=[DataRequired("Give the campaign a name."), Length(max=200), _one_line],
         description="Your own name for it; letters may show it too.",
     )
     company_name = StringField(
         "Company",
         filters=[_stripped],
-        validators=[InputRequired("Say whose program it is."), Length(max=200), _one_line],
+        validators=[DataRequired("Say whose program it is."), Length(max=200), _one_line],
         description="As your recipients know you. Letters greet and sign with it.",
     )
     referral_url = StringField(
         "Referral page",
         filters=[_stripped],
-        validators=[InputRequired("Say where referral links lead."), Length(max=1900), _web_address],
+        validators=[DataRequired("Say where referral links lead."), Length(max=1900), _web_address],
     )
     portal_url = StringField(
         "Referrer’s own page",

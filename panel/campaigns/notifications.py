@@ -88,7 +88,7 @@ def overview(campaign_id: uuid.UUID) -> list[Listed]:
         .join(NotificationVersion, NotificationVersion.id == Notification.current_version_id)
         .where(Notification.campaign_id == campaign_id)
     )
-    subjects = dict(db.session().execute(joined).tuples().all())
+    subjects = dict(db.session().execute(joined).all())
     return [Listed(each, KINDS[each.kind], subjects[each]) for each in _in_order(list(subjects))]
 
 

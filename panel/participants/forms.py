@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask_wtf import FlaskForm
 from wtforms import StringField
-from wtforms.validators import InputRequired, Length, ValidationError
+from wtforms.validators import DataRequired, Length, ValidationError
 
 from panel.message.addresses import InvalidAddress, InvalidHeaderText, check_header_text, normalise
 
@@ -23,7 +23,7 @@ def _name(_form: FlaskForm, field: StringField) -> None:
 class ParticipantForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """A referrer."""
 
-    email = StringField("Email address", filters=[_stripped], validators=[InputRequired("Give an email address.")])
+    email = StringField("Email address", filters=[_stripped], validators=[DataRequired("Give an email address.")])
     first_name = StringField("First name", filters=[_stripped], validators=[Length(max=100), _name])
     last_name = StringField("Last name", filters=[_stripped], validators=[Length(max=100), _name])
 

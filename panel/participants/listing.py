@@ -50,7 +50,7 @@ def page(
         .order_by(*_order(newest_first=not backwards))
         .limit(PAGE + 1)
     )
-    found = [Line(person, email) for person, email in db.session().execute(wanted).tuples()]
+    found = [Line(person, email) for person, email in db.session().execute(wanted)]
     more, found = len(found) > PAGE, found[:PAGE]
     if backwards:
         found.reverse()
