@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     features = (*_FEATURES, "mailbox") if settings.mailbox_dir else _FEATURES
     for feature in features:
         app.register_blueprint(importlib.import_module(f"panel.{feature}.routes").blueprint)
+    app.register_blueprint(importlib.import_module("panel.stats.health").blueprint)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

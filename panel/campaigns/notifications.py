@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -95,6 +95,12 @@ def overview(campaign_id: uuid.UUID) -> list[Listed]:
 def listed(notification: Notification) -> Listed:
     """One line of the overview."""
     return Listed(notification, KINDS[notification.kind], current_version(notification).subject)
+
+
+def kinds_of(notification_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """The kinds of these notifications, by id."""
+    wanted = select(Notification.id, Notification.kind).where(Notification.id.in_(notification_ids))
+    return {row.id: row.kind for row in db.session().execute(wanted)}
 
 
 def get_notification(notification_id: uuid.UUID, *, campaign_id: uuid.UUID | None = None) -> Notification:

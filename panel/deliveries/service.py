@@ -17,10 +17,22 @@ from panel.deliveries.letters import letter_of, letter_values, render
 from panel.deliveries.queueing import Happening, from_domain
 from panel.livesteps import StepBoard
 from panel.outbox import service as outbox
-from panel.outbox.service import Attempt, Delivery, Order
+from panel.outbox.service import Attempt, Delivery, Order, WrongTransition
+from panel.outbox.states import KINDS, STATES
 from panel.participants import service as participants
 
-__all__ = ["Attempt", "Delivery", "from_domain", "letter_of", "letter_values", "render", "tick"]
+__all__ = [
+    "KINDS",
+    "STATES",
+    "Attempt",
+    "Delivery",
+    "WrongTransition",
+    "from_domain",
+    "letter_of",
+    "letter_values",
+    "render",
+    "tick",
+]
 
 RESENDABLE = ("failed", "canceled", "expired", "uncertain", "sent")
 

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import replace
 
 from flask import current_app
+from sqlalchemy import select
 
 from panel import db, queue
 from panel.accounts import service as accounts
@@ -191,6 +192,20 @@ def note_passed(address_id: uuid.UUID, entry: Entry) -> None:
         _resume(server)
         addresses.confirm(address, way="its own server")
         queue.ring_delivery_after_commit()
+
+
+def unreadable_passwords() -> int:
+    """How many stored passwords no key opens. In a system scope."""
+    sealed = db.session().scalars(select(MailServer).where(MailServer.password_sealed.is_not(None)))
+    return sum(1 for server in sealed if not _readable(server))
+
+
+def _readable(server: MailServer) -> bool:
+    try:
+        stored_password(server)
+    except PasswordUnreadable:
+        return False
+    return True
 
 
 def _of(address_id: uuid.UUID) -> MailServer:

@@ -7,10 +7,9 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from flask import url_for
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import case, func, select
 
 from panel import db
 from panel.accounts import service as accounts
@@ -150,29 +149,19 @@ def days() -> list[Day]:
     """The last 30 days, oldest first, each there even when nothing was sent."""
     zone = accounts.zone()
     today = db.now().astimezone(zone).date()
-    first = today - dt.timedelta(days=DAYS - 1)
-    since = dt.datetime.combine(first, dt.time(), tzinfo=zone)
-    hour = _hour()
+    dates = [today - dt.timedelta(days=ago) for ago in range(DAYS)]
+    # Days begin when they do in the account’s zone, with its summer time; the newest is asked about first.
+    begins = [dt.datetime.combine(date, dt.time(), tzinfo=zone) for date in dates]
+    ago = case(*((Delivery.made_at >= begin, number) for number, begin in enumerate(begins)), else_=DAYS).label("ago")
     counted = db.session().execute(
-        select(hour, Delivery.state, func.count())
-        .where(Delivery.made_at >= since, Delivery.kind != "system")
-        .group_by(hour, Delivery.state)
+        select(ago, Delivery.state, func.count())
+        .where(Delivery.made_at >= begins[-1], Delivery.kind != "system")
+        .group_by("ago", Delivery.state)
     )
-    states: dict[dt.date, Counter[str]] = {first + dt.timedelta(days=number): Counter() for number in range(DAYS)}
-    for text, state, count in counted:
-        states.setdefault(_date(text, zone), Counter())[state] += count
-    return [_day(date, states[date]) for date in sorted(states)]
-
-
-def _hour() -> ColumnElement[str]:
-    # Hours in UTC: both databases can group by them, and all zones' days are made of them (or of half hours, rounded).
-    if db.engine().dialect.name == "sqlite":
-        return func.strftime("%Y-%m-%d %H", Delivery.made_at)
-    return func.to_char(func.timezone("UTC", Delivery.made_at), "YYYY-MM-DD HH24")
-
-
-def _date(hour: str, zone: ZoneInfo) -> dt.date:
-    return dt.datetime.strptime(hour, "%Y-%m-%d %H").replace(tzinfo=dt.UTC).astimezone(zone).date()
+    states: dict[dt.date, Counter[str]] = {date: Counter() for date in dates}
+    for number, state, count in counted:
+        states[dates[number]][state] += count
+    return [_day(date, states[date]) for date in reversed(dates)]
 
 
 def _day(date: dt.date, states: Counter[str]) -> Day:

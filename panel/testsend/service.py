@@ -20,20 +20,12 @@ from panel.outbox import service as outbox
 from panel.outbox.service import Delivery, Order
 from panel.servers import service as servers
 from panel.smtp.settings import Security
+from panel.testsend.words import NO_WORKER, headline_of, of_fault
 
 # States in which a test send's page has nothing more to wait for.
 OVER: Final = ("sent", "deferred", "held", "failed", "uncertain", "canceled", "expired", "bounced")
 _WAIT_FOR_ANOTHER = 60.0  # seconds that the job watches a letter that a delivery worker got first
 _LOOK = 0.2
-
-HEADLINES: Final = {
-    "deferred": "The server said “not now”. It will be tried again by itself.",
-    "held": "It waits: the mail server is resting, and its mail goes out once it works again.",
-    "canceled": "It was not sent.",
-    "expired": "It was not sent in time.",
-    "failed": "It was refused.",
-}
-NO_WORKER: Final = "No worker has taken it up yet. The letter is kept and goes out as soon as one is back."
 
 
 class NotYours(ValueError):
@@ -117,7 +109,8 @@ def run(delivery_id: int) -> None:
         if not deliveries.send_now(delivery_id, board):
             _wait_for_another(account_id, delivery_id)
     except BaseException:
-        board.finish("deferred", "Something went wrong on our side. It will be tried again by itself.")
+        with db.account_scope(account_id):
+            board.finish(*of_fault(outbox.get(delivery_id)))
         raise
     with db.account_scope(account_id):
         _finish(board, outbox.get(delivery_id))
@@ -133,19 +126,12 @@ def _wait_for_another(account_id: uuid.UUID, delivery_id: int) -> None:
 
 
 def _finish(board: StepBoard, delivery: Delivery) -> None:
-    board.finish(_result(delivery), headline(delivery), **_extra(delivery))
+    board.finish(_result(delivery), headline_of(delivery), **_extra(delivery))
 
 
 def _result(delivery: Delivery) -> str:
     # A connection that broke before the letter can have left puts the row back: for the page that is `deferred`.
     return delivery.state if delivery.state in OVER else "deferred"
-
-
-def headline(delivery: Delivery) -> str | None:
-    """How a test send ended, in a line; None where the result says it all."""
-    if delivery.state == "sent" and delivery.server_id is None:
-        return "Accepted by the platform’s server."
-    return HEADLINES.get(_result(delivery))
 
 
 def _extra(delivery: Delivery) -> dict[str, Any]:
@@ -179,7 +165,7 @@ def _from_row(delivery: Delivery) -> dict[str, Any]:
         "state": delivery.state,
         "steps": kept["steps"],
         "result": delivery.state if over else None,
-        "headline": headline(delivery) if over else None,
+        "headline": headline_of(delivery) if over else None,
         "context": {
             "preset": None,
             "host": host or "the server",
