@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
 from panel.accounts import service as accounts
-from panel.campaigns import drafts, pages
+from panel.campaigns import drafts, frames, pages
 from panel.campaigns import service as campaigns
 from panel.campaigns.drafts import Preview, Words
 from panel.campaigns.forms import WordsForm, problem_words
@@ -19,10 +19,6 @@ from panel.campaigns.service import Notification, NotificationVersion
 from panel.message import tags
 from panel.message.template import TemplateProblems
 
-# A letter is somebody's HTML: in a frame of its own it can run nothing, send nothing and look like no page of ours.
-_LETTER_CSP = (
-    "sandbox; default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
-)
 _BASE = "/campaigns/<uuid:campaign_id>/notifications/<uuid:notification_id>"
 
 Answer = str | BaseResponse | tuple[str, int]
@@ -85,8 +81,8 @@ def preview(campaign_id: uuid.UUID, notification_id: uuid.UUID) -> Answer:
         token = drafts.keep(shown.letter.html) if shown.letter else request.form.get("shown")
         return render_template("campaigns/_preview.html", **_preview_context(found, shown, token))
     if shown.letter is None:
-        return _framed(render_template("campaigns/_frame_problems.html", problems=_lines(shown)), 422)
-    return _framed(shown.letter.html)
+        return frames.note("It cannot be sent like this:", _lines(shown), 422)
+    return frames.letter(shown.letter.html)
 
 
 def preview_letter(campaign_id: uuid.UUID, notification_id: uuid.UUID, token: str) -> Answer:
@@ -94,8 +90,8 @@ def preview_letter(campaign_id: uuid.UUID, notification_id: uuid.UUID, token: st
     campaigns.get_notification(notification_id, campaign_id=campaign_id)
     html = drafts.kept(token)
     if html is None:
-        return _framed(render_template("campaigns/_frame_gone.html"), 404)
-    return _framed(html)
+        return frames.note("This preview has been forgotten. Change something in the words to make it again.", [], 404)
+    return frames.letter(html)
 
 
 def make_text(campaign_id: uuid.UUID, notification_id: uuid.UUID) -> Answer:
@@ -118,7 +114,7 @@ def version_letter(campaign_id: uuid.UUID, notification_id: uuid.UUID, version_i
     found = campaigns.get_notification(notification_id, campaign_id=campaign_id)
     version = _version_of(found, version_id)
     kind = campaigns.KINDS[found.kind]
-    return _framed(drafts.render(campaigns.get(campaign_id), kind, campaigns.compiled(version.id)).html)
+    return frames.letter(drafts.render(campaigns.get(campaign_id), kind, campaigns.compiled(version.id)).html)
 
 
 def restore(campaign_id: uuid.UUID, notification_id: uuid.UUID, version_id: uuid.UUID) -> Answer:
@@ -191,11 +187,3 @@ def _preview_context(found: Notification, shown: Preview, token: str | None) -> 
 
 def _lines(shown: Preview) -> list[str]:
     return [problem_words(each) for each in shown.problems]
-
-
-def _framed(html: str, status: int = 200) -> Response:
-    """A page for a sandboxed frame. Its links open nowhere: they would lead out of the frame."""
-    answer = make_response(html.replace("<head>", '<head><base target="_blank">', 1), status)
-    answer.headers["Content-Security-Policy"] = _LETTER_CSP
-    answer.headers["X-Frame-Options"] = "SAMEORIGIN"
-    return answer

@@ -13,8 +13,7 @@ from wtforms import HiddenField, SelectField, StringField, TextAreaField
 from wtforms.validators import DataRequired, Length, Optional, ValidationError
 
 from panel.addresses.service import OutboundAddress
-from panel.campaigns.models import Campaign, NotificationVersion
-from panel.campaigns.service import Details
+from panel.campaigns.service import Campaign, Details, NotificationVersion
 from panel.message.addresses import InvalidHeaderText, check_header_text
 from panel.message.template import Problem
 
