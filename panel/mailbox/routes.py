@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 
 from flask import Response, abort, current_app, render_template, request, url_for
@@ -11,40 +10,18 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from panel.config import Settings
 from panel.mailbox import service
-from panel.web import access
+from panel.web import access, thismachine
 
 blueprint = access.blueprint("mailbox", __name__)
 
 PAGE = 50
 # A letter's HTML is somebody else's: no script, no form, nothing fetched, and an origin of its own.
 LETTER_CSP = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
-FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
 
 @blueprint.before_request
 def _readers_only() -> BaseResponse | None:
-    return None if current_user.is_authenticated or _on_this_machine() else access.unauthenticated()
-
-
-def _on_this_machine() -> bool:
-    """True for a browser here that was aimed here.
-
-    A tunnel or proxy on this machine connects from loopback as well but passes a stranger on: it says so in a header,
-    or shows by the host name that the browser asked for. The name also stops a web page whose own name leads here.
-    """
-    if any(name in request.headers for name in FORWARDED):
-        return False
-    return _is_loopback(request.remote_addr or "") and _is_loopback(request.host)
-
-
-def _is_loopback(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if host.count(":") == 1 or "]:" in host else host
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return None if current_user.is_authenticated or thismachine.is_asking() else access.unauthenticated()
 
 
 @blueprint.get("/mailbox")
