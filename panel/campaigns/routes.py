@@ -55,12 +55,17 @@ def edit(campaign_id: uuid.UUID) -> Answer:
     form = CampaignForm.of(campaign)
     _offer_addresses(form)
     if not form.is_submitted():
-        return render_template("campaigns/edit.html", campaign=campaign, form=form)
+        return _edit_page(campaign, form)
     if not form.validate():
-        return render_template("campaigns/edit.html", campaign=campaign, form=form), 422
+        return _edit_page(campaign, form), 422
     campaigns.edit(campaign_id, form.details(address_id=campaign.address_id))
     flash("Saved.", "success")
     return redirect(url_for("campaigns.edit", campaign_id=campaign_id), 303)
+
+
+def _edit_page(campaign: campaigns.Campaign, form: CampaignForm) -> str:
+    link = campaigns.sample(campaign)["referrer.referral_link"]
+    return render_template("campaigns/edit.html", campaign=campaign, form=form, sample_link=link)
 
 
 @blueprint.get("/campaigns/<uuid:campaign_id>/notifications")

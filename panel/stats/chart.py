@@ -9,7 +9,7 @@ from panel.stats.service import Day
 
 WIDTH, HEIGHT = 720, 140
 _GAP = 4
-_KINDS = ("sent", "waiting", "troubled")
+_KINDS = {"sent": "accepted", "waiting": "waiting", "troubled": "failed or uncertain"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,28 +21,35 @@ class Bar:
     y: float
     width: float
     height: float
+    title: str
+
+
+def tallest(days: Sequence[Day]) -> int:
+    """The most letters of a day, which is what the top of the chart stands for."""
+    return max((day.total for day in days), default=0)
 
 
 def bars(days: Sequence[Day]) -> list[Bar]:
     """Stacked bars, a column a day, the tallest as high as the chart."""
-    tallest = max((day.total for day in days), default=0)
-    if not tallest:
+    top = tallest(days)
+    if not top:
         return []
-    column = WIDTH / len(days)
     made = []
     for number, day in enumerate(days):
         y = float(HEIGHT)
-        for kind in _KINDS:
-            height = getattr(day, kind) / tallest * HEIGHT
-            if height:
+        for kind, words in _KINDS.items():
+            count = getattr(day, kind)
+            if count:
+                height = count / top * HEIGHT
                 y -= height
-                made.append(
-                    Bar(
-                        kind,
-                        round(number * column + _GAP / 2, 2),
-                        round(y, 2),
-                        round(column - _GAP, 2),
-                        round(height, 2),
-                    )
-                )
+                made.append(_bar(kind, number / len(days), 1 / len(days), y, height, f"{_date(day)}: {count} {words}"))
     return made
+
+
+def _bar(kind: str, left: float, share: float, y: float, height: float, title: str) -> Bar:
+    x, width = WIDTH * left + _GAP / 2, WIDTH * share - _GAP
+    return Bar(kind, round(x, 2), round(y, 2), round(width, 2), round(height, 2), title)
+
+
+def _date(day: Day) -> str:
+    return f"{day.date.day} {day.date:%b}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import random
 import secrets
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from flask import current_app
@@ -20,11 +23,11 @@ from panel.deliveries import service as deliveries
 from panel.message.letter import new_message_id
 from panel.outbox.service import Attempt, Delivery
 from panel.participants import service as participants
+from panel.servers import service as servers
 from panel.suppressions import service as suppressions
 
 ACCOUNT, EMAIL = "Acme Coffee", "owner@acme-coffee.example"
 ADDRESS, SLUG = "hello@acme-coffee.example", "spring"
-_SERVER: Final = "smtp.acme-coffee.example:587"
 _LOGIN: Final = "demo-login.env"
 
 _FIRST: Final = [
@@ -36,7 +39,7 @@ _LAST: Final = [
     "Keller", "Martin", "Costa", "Weber", "Tanaka", "Byrne",
 ]  # fmt: skip
 _DOMAINS: Final = ("example.com", "example.net", "example.org")
-_REFERRERS, _FRIENDS, _DAYS = 14, 26, 30
+_REFERRERS, _FRIENDS, _DAYS, _QUALIFY = 14, 26, 30, 0.45
 
 
 def add() -> str:
@@ -66,18 +69,56 @@ def _password(settings: Settings) -> str:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """Something that happened, and the letter that it caused."""
+
+    when: dt.datetime
+    kind: str
+    to: participants.Participant
+    referrer: participants.Participant
+    friend: participants.Participant | None = None
+
+
 def _fill() -> None:
     chance = random.Random("Acme Coffee")  # noqa: S311 - the same demo for everybody
-    addresses.add_confirmed(email=ADDRESS, display_name="Acme Coffee")
+    now = db.now()
+    address = addresses.add_confirmed(email=ADDRESS, display_name=ACCOUNT)
+    campaign = _campaign(now - dt.timedelta(days=_DAYS + 1))
+    moments = sorted(_history(campaign, now, chance), key=lambda moment: moment.when)
+    gone = moments[len(moments) // 3].referrer
+    gone.unsubscribed_at = moments[len(moments) // 3].when
+    suppression, _ = suppressions.add(
+        gone.email, campaign_id=campaign.id, reason="unsubscribed", source="the link in a letter"
+    )
+    suppression.made_at = gone.unsubscribed_at
+    letters = [_letter(campaign, address.id, moment) for moment in moments]
+    # In the order in which they were made, so that the log shows them in it.
+    db.session().add_all(letters)
+    db.session().flush()
+    waiting = [letter for letter in letters if letter.state != "canceled"]
+    for number, letter in enumerate(waiting):
+        _attempts(letter, _story(number, len(waiting)), chance)
+
+
+def _campaign(made_at: dt.datetime) -> campaigns.Campaign:
     campaign = campaigns.create(
         campaigns.Details(
             name="Spring referrals",
-            company_name="Acme Coffee",
+            company_name=ACCOUNT,
             referral_url="https://acme-coffee.example/invite",
-            portal_url="https://acme-coffee.example/friends",
+            portal_url="https://acme-coffee.example/friends/",
         ),
         slug=SLUG,
     )
+    campaign.made_at = made_at
+    for notification in campaigns.notifications(campaign.id):
+        campaigns.current_version(notification).made_at = made_at
+    return campaign
+
+
+def _history(campaign: campaigns.Campaign, now: dt.datetime, chance: random.Random) -> Iterator[_Moment]:
+    """People join, refer friends, and some of these qualify: in the last 30 days, and in this order for each."""
     names = [(first, last) for first in _FIRST for last in _LAST]
     chance.shuffle(names)
     people = [_address(first, last, chance) for first, last in names[: _REFERRERS + _FRIENDS]]
@@ -85,105 +126,116 @@ def _fill() -> None:
         participants.ensure_referrer(campaign.id, address, first, last)[0]
         for address, first, last in people[:_REFERRERS]
     ]
-    suppressions.add(referrers[3].email, campaign_id=campaign.id, reason="unsubscribed", source="the link in a letter")
     for referrer in referrers:
-        _letter(campaign, "welcome", referrer, {"referrer": referrer}, chance)
+        referrer.made_at = referrer.joined_at = now - dt.timedelta(days=chance.uniform(4, _DAYS - 1))
+        yield _Moment(when=referrer.made_at, kind="welcome", to=referrer, referrer=referrer)
     for address, first, last in people[_REFERRERS:]:
         referrer = chance.choice(referrers)
         friend, _ = participants.ensure_friend(campaign.id, referrer, address, first, last)
-        both = {"referrer": referrer, "friend": friend}
-        _letter(campaign, "referral_created_referrer", referrer, both, chance)
-        _letter(campaign, "referral_created_friend", friend, both, chance)
-        if chance.random() < 0.45:
+        friend.made_at = friend.referred_at = met = _between(referrer.made_at, now, chance)
+        yield _Moment(when=met, kind="referral_created_referrer", to=referrer, referrer=referrer, friend=friend)
+        yield _Moment(when=met, kind="referral_created_friend", to=friend, referrer=referrer, friend=friend)
+        if chance.random() < _QUALIFY:
             participants.qualify(friend)
-            _letter(campaign, "referral_qualified_referrer", referrer, both, chance)
+            when = _between(met, now, chance)
+            yield _Moment(when=when, kind="referral_qualified_referrer", to=referrer, referrer=referrer, friend=friend)
 
 
 def _address(first: str, last: str, chance: random.Random) -> tuple[str, str, str]:
     return f"{first}.{last}@{chance.choice(_DOMAINS)}".lower(), first, last
 
 
-def _letter(
-    campaign: campaigns.Campaign,
-    kind: str,
-    to: participants.Participant,
-    people: dict[str, participants.Participant],
-    chance: random.Random,
-) -> None:
-    notification = campaigns.notification_of(campaign.id, kind)
-    made = db.now() - dt.timedelta(days=chance.random() ** 1.3 * (_DAYS - 1) + 0.1)
-    tags = campaigns.campaign_values(campaign)
-    for prefix, person in people.items():
-        tags |= participants.merge_values(campaign, person, prefix=prefix)
-    unsubscribe = participants.unsubscribe_url(to)
-    delivery = Delivery(
+def _between(earlier: dt.datetime, later: dt.datetime, chance: random.Random) -> dt.datetime:
+    return earlier + (later - earlier) * chance.uniform(0.02, 0.95)
+
+
+def _letter(campaign: campaigns.Campaign, address_id: uuid.UUID, moment: _Moment) -> Delivery:
+    settings: Settings = current_app.extensions["ownpost"]
+    notification = campaigns.notification_of(campaign.id, moment.kind)
+    envelope = servers.envelope_of(servers.platform_route(address_id), platform_from=settings.platform_from)
+    unsubscribed = moment.to.unsubscribed_at is not None and moment.when >= moment.to.unsubscribed_at
+    return Delivery(
         account_id=db.account_id(),
         kind="notification",
         campaign_id=campaign.id,
         notification_id=notification.id,
         notification_version_id=notification.current_version_id,
-        participant_id=to.id,
-        to_address=to.email,
-        values=deliveries.letter_values(
-            {name: value for name, value in tags.items() if name in KINDS[kind].tags}
-            | {"unsubscribe_url": unsubscribe},
-            to_name=f"{to.first_name} {to.last_name}",
-            company_name=campaign.company_name,
-            postal_address=accounts.current().postal_address,
-            unsubscribe_url=unsubscribe,
-        ),
+        participant_id=moment.to.id,
+        to_address=moment.to.email,
+        values=_values(campaign, moment),
         message_id=new_message_id(domain=ADDRESS.rpartition("@")[2]),
-        date=made.replace(microsecond=0),
-        made_at=made,
-        next_attempt_at=made,
-        sent_from={"from_name": "Acme Coffee", "from_address": ADDRESS, "reply_to": None},
+        date=moment.when.replace(microsecond=0),
+        made_at=moment.when,
+        next_attempt_at=moment.when,
+        state="canceled" if unsubscribed else "sent",
+        reason="suppressed_unsubscribed" if unsubscribed else None,
+        sent_from=None if unsubscribed else asdict(envelope),
     )
-    suppressed = suppressions.is_suppressed(to.email, campaign.id)
-    if suppressed:
-        delivery.state, delivery.reason = "canceled", f"suppressed_{suppressed}"
-    db.session().add(delivery)
-    db.session().flush()
-    if not suppressed:
-        _attempts(delivery, made, chance)
 
 
-_ACCEPTED: Final = {"outcome": "sent", "code": 250, "enhanced_code": "2.0.0", "reply": "2.0.0 OK: queued"}
+def _values(campaign: campaigns.Campaign, moment: _Moment) -> dict[str, Any]:
+    unsubscribe = participants.unsubscribe_url(moment.to)
+    tags = campaigns.campaign_values(campaign) | {
+        "unsubscribe_url": unsubscribe,
+        "preferences_url": participants.preferences_url(moment.to),
+        **participants.merge_values(campaign, moment.referrer, prefix="referrer"),
+        **(participants.merge_values(campaign, moment.friend, prefix="friend") if moment.friend else {}),
+    }
+    return deliveries.letter_values(
+        {name: value for name, value in tags.items() if name in KINDS[moment.kind].tags},
+        to_name=f"{moment.to.first_name} {moment.to.last_name}",
+        company_name=campaign.company_name,
+        postal_address=accounts.current().postal_address,
+        unsubscribe_url=unsubscribe,
+    )
+
+
+_ACCEPTED: Final = {
+    "outcome": "sent",
+    "phase": "final_dot",
+    "code": 250,
+    "enhanced_code": "2.0.0",
+    "reply": "2.0.0 Ok: queued",
+}
 _LATER: Final = {
-    "outcome": "deferred", "about": "recipient", "code": 451, "enhanced_code": "4.7.1",
-    "reply": "4.7.1 Greylisted, please try again later",
+    "outcome": "deferred", "phase": "rcpt", "about": "recipient", "failure": "recipient_refused",
+    "code": 451, "enhanced_code": "4.7.1", "reply": "4.7.1 Greylisted, please try again later",
 }  # fmt: skip
 _NOBODY: Final = {
-    "outcome": "failed", "about": "recipient", "failure": "recipient_refused", "code": 550, "enhanced_code": "5.1.1",
-    "reply": "5.1.1 The email account that you tried to reach does not exist",
+    "outcome": "failed", "phase": "rcpt", "about": "recipient", "failure": "recipient_refused",
+    "code": 550, "enhanced_code": "5.1.1",
+    "reply": "5.1.1 The email account that you tried to reach does not exist. Check the address for typos.",
 }  # fmt: skip
 _SILENCE: Final = {
-    "outcome": "uncertain", "about": "server", "reply": "The server hung up before it answered the final dot.",
+    "outcome": "uncertain", "phase": "final_dot", "about": "server", "failure": "timed_out",
+    "reply": "The server hung up before it answered the final dot.",
 }  # fmt: skip
-_STORIES: Final[tuple[tuple[float, str, tuple[dict[str, Any], ...]], ...]] = (
-    (0.84, "sent", (_ACCEPTED,)),
-    (0.92, "sent", (_LATER, _ACCEPTED)),
-    (0.96, "failed", (_NOBODY,)),
-    (1.0, "uncertain", (_SILENCE,)),
-)
 
 
-def _attempts(delivery: Delivery, made: dt.datetime, chance: random.Random) -> None:
-    drawn = chance.random()
-    state, story = next((state, story) for up_to, state, story in _STORIES if drawn <= up_to)
-    at = made
+def _story(number: int, of: int) -> tuple[dict[str, Any], ...]:
+    """The attempts of the letter with that number: most are accepted at once."""
+    if number == of * 4 // 5:
+        return (_SILENCE,)
+    if number % 29 == 13:
+        return (_NOBODY,)
+    return (_LATER, _ACCEPTED) if number % 11 == 6 else (_ACCEPTED,)
+
+
+def _attempts(delivery: Delivery, story: tuple[dict[str, Any], ...], chance: random.Random) -> None:
+    at = delivery.made_at
     for fence, told in enumerate(story, 1):
         at += dt.timedelta(milliseconds=200) if fence == 1 else dt.timedelta(seconds=61)
         ended = at + dt.timedelta(milliseconds=chance.randrange(80, 900))
-        db.session().add(
-            Attempt(
-                account_id=delivery.account_id, delivery_id=delivery.id, fence=fence, server=_SERVER,
-                started_at=at, ended_at=ended, phase="ready", **told,
-            )
-        )  # fmt: skip
+        attempt = Attempt(
+            account_id=delivery.account_id, delivery_id=delivery.id, fence=fence, server="platform server"
+        )
+        attempt.started_at, attempt.ended_at = at, ended
+        for name, value in told.items():
+            setattr(attempt, name, value)
+        db.session().add(attempt)
         at = ended
-    delivery.state, delivery.fence, delivery.attempts = state, len(story), len(story)
-    delivery.reply = story[-1]["reply"]
-    if state == "sent":
-        delivery.sent_at = at
-    elif state == "uncertain":
-        delivery.reason = "no_reply"
+    last = story[-1]
+    delivery.state, delivery.reply = last["outcome"], last["reply"]
+    delivery.fence = delivery.attempts = len(story)
+    delivery.sent_at = at if delivery.state == "sent" else None
+    delivery.reason = {"failed": "recipient_refused", "uncertain": "no_reply"}.get(delivery.state)

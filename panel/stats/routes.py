@@ -20,6 +20,7 @@ def home() -> str:
         start=service.start(),
         days=days,
         bars=chart.bars(days),
+        tallest=chart.tallest(days),
         width=chart.WIDTH,
         height=chart.HEIGHT,
         campaigns=service.by_campaign(),

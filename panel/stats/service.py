@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flask import url_for
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, func, select
 
 from panel import db
 from panel.accounts import service as accounts
@@ -21,7 +21,8 @@ from panel.servers import service as servers
 DAYS: Final = 30
 SENT: Final = ("sent", "bounced")
 WAITING: Final = ("queued", "sending", "deferred", "held")
-TROUBLED: Final = ("failed", "uncertain")
+TROUBLED: Final = ("failed", "expired", "uncertain")
+RECENT: Final = dt.timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +86,35 @@ def _servers_in_trouble() -> list[Need]:
 
 
 def _letters_in_trouble() -> list[Need]:
-    uncertain = _count("uncertain")
-    if not uncertain:
-        return []
-    letters = "1 letter" if uncertain == 1 else f"{uncertain:,} letters"
-    return [
-        Need(
-            "warning",
-            f"{letters} may or may not have arrived",
-            "The connection broke before the server answered. We never send such a letter again by ourselves; you can.",
-            "Look at them",
-            url_for("deliveries.index", state="uncertain"),
+    found = []
+    if uncertain := _count(Delivery.state == "uncertain"):
+        found.append(
+            Need(
+                "warning",
+                f"{_letters(uncertain)} may or may not have arrived",
+                "The connection broke before the server answered. We never send such a letter again by ourselves; "
+                "you can.",
+                "Look at them" if uncertain > 1 else "Look at it",
+                url_for("deliveries.index", state="uncertain"),
+            )
         )
-    ]
+    for state, happened in (("failed", "could not be sent"), ("expired", "waited too long and expired")):
+        # Nothing marks these as seen, so they leave by themselves.
+        if count := _count(Delivery.state == state, Delivery.made_at >= db.now() - RECENT):
+            found.append(
+                Need(
+                    "info",
+                    f"{_letters(count)} of the last 7 days {happened}",
+                    "Each one says why. Mend what is wrong, an address perhaps, and send it again.",
+                    "Look at them" if count > 1 else "Look at it",
+                    url_for("deliveries.index", state=state),
+                )
+            )
+    return found
+
+
+def _letters(count: int) -> str:
+    return "1 letter" if count == 1 else f"{count:,} letters"
 
 
 def _unconfirmed() -> list[Need]:
@@ -114,8 +131,8 @@ def _unconfirmed() -> list[Need]:
     ]
 
 
-def _count(state: str) -> int:
-    return db.session().scalar(select(func.count()).select_from(Delivery).where(Delivery.state == state)) or 0
+def _count(*which: ColumnElement[bool]) -> int:
+    return db.session().scalar(select(func.count()).select_from(Delivery).where(*which)) or 0
 
 
 @dataclass(frozen=True, slots=True)
