@@ -15,6 +15,7 @@ from panel.deliveries import queueing, upkeep
 from panel.deliveries.drain import Drain, stopping
 from panel.deliveries.letters import letter_of, letter_values, render
 from panel.deliveries.queueing import Happening, from_domain
+from panel.deliveries.screening import route_for
 from panel.livesteps import StepBoard
 from panel.outbox import service as outbox
 from panel.outbox.service import Attempt, Delivery, Order, WrongTransition
@@ -31,6 +32,7 @@ __all__ = [
     "letter_of",
     "letter_values",
     "render",
+    "route_for",
     "tick",
 ]
 

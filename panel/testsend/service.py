@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from typing import Any, Final
 
 import redis
-from flask import current_app
+from flask import Flask, current_app
 
 from panel import db, live, livesteps, queue
 from panel.accounts import service as accounts
 from panel.campaigns import service as campaigns
-from panel.campaigns.kinds import KINDS
 from panel.config import Settings
 from panel.deliveries import service as deliveries
 from panel.livesteps import StepBoard
@@ -20,12 +20,13 @@ from panel.outbox import service as outbox
 from panel.outbox.service import Delivery, Order
 from panel.servers import service as servers
 from panel.smtp.settings import Security
-from panel.testsend.words import NO_WORKER, headline_of, of_fault
+from panel.testsend.words import NO_WORKER, NOT_YET, headline_of, of_fault
 
 # States in which a test send's page has nothing more to wait for.
 OVER: Final = ("sent", "deferred", "held", "failed", "uncertain", "canceled", "expired", "bounced")
 _WAIT_FOR_ANOTHER = 60.0  # seconds that the job watches a letter that a delivery worker got first
 _LOOK = 0.2
+_LOOK_AGAIN = 3.0
 
 
 class NotYours(ValueError):
@@ -68,8 +69,9 @@ def _values(campaign: campaigns.Campaign, notification: campaigns.Notification) 
     settings: Settings = current_app.extensions["ownpost"]
     # The sample person has nothing to unsubscribe from; the page behind this link says so.
     unsubscribe = f"{settings.public_url}/u/test-email"
-    tags = campaigns.sample(campaign) | {"unsubscribe_url": unsubscribe}
-    if KINDS[notification.kind].recipient == "owner":
+    links = {"unsubscribe_url": unsubscribe, "preferences_url": f"{settings.public_url}/p/test-email"}
+    tags = campaigns.sample(campaign) | links
+    if campaigns.KINDS[notification.kind].recipient == "owner":
         return deliveries.letter_values(tags)
     return deliveries.letter_values(
         tags,
@@ -79,104 +81,139 @@ def _values(campaign: campaigns.Campaign, notification: campaigns.Notification) 
     )
 
 
-def _board(delivery: Delivery) -> StepBoard:
-    route = servers.route_of(delivery.address_id)
-    context: dict[str, Any] = {"preset": None, "host": route.label, "port": 0, "security": str(Security.STARTTLS)}
-    try:
-        settings, _ = servers.smtp_settings(route)
-    except servers.PasswordUnreadable:
-        pass
-    else:
-        context |= {"host": settings.host, "port": settings.port, "security": str(settings.security)}
+def _board(delivery: Delivery, task: str | None = None) -> StepBoard:
+    context = _context(delivery)
     return StepBoard(
         delivery.account_id,
-        task_of(delivery.id),
+        task or task_of(delivery.id),
         security=Security(context["security"]),
         sending=True,
         context=context,
+        started_at=delivery.made_at.timestamp(),
     )
 
 
+def _context(delivery: Delivery) -> dict[str, Any]:
+    """What the explanation of a failure needs to know about the server by which the delivery goes."""
+    route = deliveries.route_for(delivery)
+    server = servers.for_address(route.address_id) if route.kind == "own" and route.address_id else None
+    if server is not None:
+        return {"preset": server.preset, "host": server.host, "port": server.port, "security": server.security}
+    settings: Settings = current_app.extensions["ownpost"]
+    platform = settings.platform_server
+    return {"preset": None, "host": platform.host, "port": platform.port, "security": str(platform.security)}
+
+
 def run(delivery_id: int) -> None:
-    """Sends a test, in an interactive worker. One that was taken up or given up already is left to the drain."""
-    account_id = db.account_id()
-    if not live.claim(account_id, task_of(delivery_id)):
-        return
-    board = StepBoard.again(account_id, task_of(delivery_id)) or _board(outbox.get(delivery_id))
-    board.state("sending")
+    """Sends a test, in an interactive worker, and tells the page how it goes."""
+    account_id, task = db.account_id(), task_of(delivery_id)
+    delivery = outbox.get(delivery_id)
+    if live.claim(account_id, task):
+        board = StepBoard.again(account_id, task) or _board(delivery)
+        board.state("sending")
+    else:
+        # The page was told that nobody came and watches the row; the steps are kept for the delivery's own page.
+        board = _board(delivery, live.new_id())
     db.release()
     try:
         if not deliveries.send_now(delivery_id, board):
             _wait_for_another(account_id, delivery_id)
     except BaseException:
-        with db.account_scope(account_id):
-            board.finish(*of_fault(outbox.get(delivery_id)))
+        board.finish(*of_fault(_fresh(account_id, delivery_id)))
         raise
     with db.account_scope(account_id):
         _finish(board, outbox.get(delivery_id))
 
 
+def _fresh(account_id: uuid.UUID, delivery_id: int) -> Delivery:
+    # In a scope of its own: what was loaded before the sending must not answer for what is there now.
+    with db.account_scope(account_id):
+        return outbox.get(delivery_id)
+
+
 def _wait_for_another(account_id: uuid.UUID, delivery_id: int) -> None:
     end = time.monotonic() + _WAIT_FOR_ANOTHER
-    while time.monotonic() < end:
-        with db.account_scope(account_id):
-            if outbox.get(delivery_id).state in OVER:
-                return
+    while time.monotonic() < end and _fresh(account_id, delivery_id).state not in OVER:
         time.sleep(_LOOK)
 
 
 def _finish(board: StepBoard, delivery: Delivery) -> None:
-    board.finish(_result(delivery), headline_of(delivery), **_extra(delivery))
-
-
-def _result(delivery: Delivery) -> str:
+    over = delivery.state in OVER
     # A connection that broke before the letter can have left puts the row back: for the page that is `deferred`.
-    return delivery.state if delivery.state in OVER else "deferred"
+    board.finish(delivery.state if over else "deferred", headline_of(delivery) if over else NOT_YET, **_extra(delivery))
 
 
 def _extra(delivery: Delivery) -> dict[str, Any]:
     return {"delivery": delivery.id, "message_id": delivery.message_id, "reply": delivery.reply}
 
 
-def snapshot(delivery_id: int) -> dict[str, Any] | None:
-    """How a test send of this account stands: from its live task, or, once that is forgotten, from its row.
-
-    None for a delivery that is no test. Raises NotFound.
-    """
+def get(notification_id: uuid.UUID, delivery_id: int) -> Delivery:
+    """A test send of this notification. Raises NotFound."""
     delivery = outbox.get(delivery_id)
-    if delivery.kind != "test":
-        return None
+    if delivery.kind != "test" or delivery.notification_id != notification_id:
+        raise db.NotFound("no such test send of this notification")
+    return delivery
+
+
+def snapshot(delivery: Delivery) -> dict[str, Any]:
+    """How a test send stands: from its live task, or, once that is over or forgotten, from its row."""
+    settle(delivery)
     try:
-        newest = live.latest(db.account_id(), task_of(delivery_id))
+        newest = live.latest(delivery.account_id, task_of(delivery.id))
     except redis.RedisError:
         newest = None
-    if newest is not None and (newest.over or delivery.state not in OVER):
+    if newest is not None and newest.data["result"] in (None, delivery.state):
         return newest.data
     return _from_row(delivery)
 
 
+def settle(delivery: Delivery) -> bool:
+    """Ends the live task of a test that no worker will end: none took it up, or the one that did was lost.
+
+    Returns whether the task is over. To be called now and then while somebody watches; a Redis that is away ends
+    nothing.
+    """
+    account_id, task = delivery.account_id, task_of(delivery.id)
+    try:
+        board = StepBoard.again(account_id, task)
+        if board is None:
+            return True
+        if delivery.state in OVER:
+            _finish(board, delivery)
+        elif not _is_late(delivery) or not live.claim(account_id, task):
+            return False
+        else:
+            board.finish("queued", NO_WORKER, no_worker=True, by_row=True)
+    except redis.RedisError:
+        return False
+    return True
+
+
+def watch(app: Flask, account_id: uuid.UUID, delivery_id: int, closed: threading.Event) -> None:
+    """Settles a test send while its stream is open, until the task is over or `closed` is set. In no scope."""
+    while True:
+        with app.app_context(), db.account_scope(account_id):
+            over = settle(outbox.get(delivery_id))
+        if over or closed.wait(_LOOK_AGAIN):
+            return
+
+
+def _is_late(delivery: Delivery) -> bool:
+    return time.time() >= delivery.made_at.timestamp() + livesteps.NO_WORKER_AFTER
+
+
 def _from_row(delivery: Delivery) -> dict[str, Any]:
     attempts = outbox.attempts(delivery.id)
-    kept = attempts[-1].steps if attempts and attempts[-1].steps else {"steps": []}
-    host, _, port = (attempts[-1].server if attempts else "").rpartition(":")
-    over = delivery.state in OVER
+    kept = attempts[-1].steps if attempts else None
+    no_worker = delivery.state == "queued" and not attempts and _is_late(delivery)
     return {
         "kind": "test_send",
         "state": delivery.state,
-        "steps": kept["steps"],
-        "result": delivery.state if over else None,
-        "headline": headline_of(delivery) if over else None,
-        "context": {
-            "preset": None,
-            "host": host or "the server",
-            "port": int(port) if port.isdigit() else 0,
-            "security": str(Security.STARTTLS),
-        },
-        "extra": _extra(delivery) if over else {},
+        "steps": kept["steps"] if kept else [],
+        # `queued` as a result: over as a live task, while the page goes on looking at the row.
+        "result": delivery.state if delivery.state in OVER or no_worker else None,
+        "headline": NO_WORKER if no_worker else headline_of(delivery),
+        "context": _context(delivery),
+        "extra": {**_extra(delivery), "no_worker": no_worker, "by_row": delivery.state not in OVER},
         "started_at": delivery.made_at.timestamp(),
     }
-
-
-def give_up(account_id: uuid.UUID, delivery_id: int) -> None:
-    """Says that no worker took it up in time; the letter itself waits for one."""
-    livesteps.give_up(account_id, task_of(delivery_id), result="queued", headline=NO_WORKER)

@@ -45,10 +45,18 @@ def view(data: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _way_there(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     # What a letter goes through before its server is talked to.
-    begun = data["state"] != "queued"
-    taken = any(step["state"] != livesteps.WAITING for step in data["steps"])
-    states = {"queued": "ok" if begun else "running", "sending": "ok" if taken else "running" if begun else "waiting"}
-    return [{"step": step, "state": state, "label": LABELS[step]} for step, state in states.items()]
+    if data["extra"].get("no_worker"):
+        queued, sending = "failed", "skipped"
+    elif data["state"] == "queued":
+        queued, sending = "running", "waiting"
+    else:
+        taken = data["result"] or any(step["state"] != livesteps.WAITING for step in data["steps"])
+        queued, sending = "ok", "ok" if taken else "running"
+    code = str(FailureCode.NO_WORKER) if queued == "failed" else None
+    return [
+        {"step": "queued", "state": queued, "label": LABELS["queued"], "code": code},
+        {"step": "sending", "state": sending, "label": LABELS["sending"]},
+    ]
 
 
 def _explanation(step: Mapping[str, Any], context: Mapping[str, Any]) -> Explanation | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import uuid
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from panel import db, live
+from panel import db, live, livesteps
 from panel.campaigns import service as campaigns
 from panel.outbox.models import Delivery
+from panel.servers.models import MailServer as MailServerRow
 from tests.deliveries.conftest import Post, platform, post
 from tests.support.mailserver import MailServer
+from tests.support.redisserver import RedisServer
 from tests.support.world import Browser
 
 __all__ = ["platform", "post"]
@@ -123,24 +126,104 @@ def test_a_stranger_gets_a_404(post: Post) -> None:
     assert stranger.get(f"{_page(post)}/test-send/{row.id}/stream").status_code == 404
 
 
-def test_without_a_worker_it_says_so_and_the_letter_still_goes_out(post: Post) -> None:
-    from panel.testsend import service
+def _wait_in_vain(post: Post) -> None:
+    """As if five seconds had passed and nobody had taken the test up."""
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Delivery).values(made_at=db.now() - dt.timedelta(seconds=6)))
 
+
+def test_without_a_worker_it_says_so_and_the_letter_still_goes_out(post: Post) -> None:
+    browser = post.world.client(post.world.owner)
+    _, location = _send(post, browser)
+    _wait_in_vain(post)
+    page = browser.get(location).get_data(as_text=True)
+    assert 'data-step="queued" data-state="failed" data-code="no_worker"' in page
+    assert "nothing is lost" in page
+    post.due_now()
+    post.send()
+    [row] = _test_deliveries()
+    assert row.state == "sent"
+    assert 'data-result="sent"' in browser.get(location).get_data(as_text=True)
+
+
+def test_a_page_that_was_told_so_asks_for_the_row_until_it_is_sent(post: Post) -> None:
+    browser = post.world.client(post.world.owner)
+    _send(post, browser)
+    _wait_in_vain(post)
+    [row] = _test_deliveries()
+    look = f"{_page(post)}/test-send/{row.id}"
+    told = browser.get(look, headers={"HX-Request": "true"}).get_data(as_text=True)
+    assert f'hx-get="{look}" hx-trigger="every 3s"' in told
+    assert "hx-sse:connect" not in told
+    post.world.work("interactive")
+    after = browser.get(look, headers={"HX-Request": "true"}).get_data(as_text=True)
+    assert 'data-result="sent"' in after
+    assert 'data-step="data" data-state="ok"' in after
+    assert "every 3s" not in after
+
+
+def test_its_stream_says_so_by_itself(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(livesteps, "NO_WORKER_AFTER", 0.1)
+    browser = post.world.client(post.world.owner)
+    _send(post, browser)
+    [row] = _test_deliveries()
+    body = browser.get(f"{_page(post)}/test-send/{row.id}/stream").get_data(as_text=True)
+    assert 'data-code="no_worker"' in body
+    assert "event: done" in body
+
+
+def test_its_stream_ends_when_the_worker_was_lost_over_it(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(livesteps, "NO_WORKER_AFTER", 0.1)
+    browser = post.world.client(post.world.owner)
+    _send(post, browser)
+    [row] = _test_deliveries()
+    live.claim(post.world.acme.id, f"delivery-{row.id}")
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Delivery).values(state="uncertain", reason="worker_lost"))
+    body = browser.get(f"{_page(post)}/test-send/{row.id}/stream").get_data(as_text=True)
+    assert 'data-result="uncertain"' in body
+
+
+def test_it_goes_out_though_redis_is_away(post: Post, redis_server: RedisServer) -> None:
+    browser = post.world.client(post.world.owner)
+    browser.get(_page(post))
+    redis_server.stop()
+    try:
+        status, location = _send(post, browser)
+        assert status == 303
+        assert browser.get(location).status_code == 200
+    finally:
+        redis_server.start()
+    post.due_now()
+    post.send()
+    assert [row.state for row in _test_deliveries()] == ["sent"]
+
+
+def test_a_refused_password_is_explained_with_the_providers_guide(post: Post) -> None:
+    with MailServer(username="hello@acme.test", password="right") as own:
+        post.use(own, username="hello@acme.test", password="canary in a mine")
+        with db.system_scope("tests"), db.transaction() as session:
+            session.execute(update(MailServerRow).values(preset="gmail"))
+        browser = post.world.client(post.world.owner)
+        _, location = _send(post, browser)
+        post.world.work("interactive")
+    page = browser.get(location).get_data(as_text=True)
+    assert 'data-step="auth" data-state="failed" data-code="auth_failed"' in page
+    assert 'data-result="held"' in page
+    assert "/help/gmail#" in page
+    assert "canary" not in page
+
+
+def test_it_belongs_to_its_notification(post: Post) -> None:
     browser = post.world.client(post.world.owner)
     _send(post, browser)
     [row] = _test_deliveries()
     with post.world.acme_scope():
-        snapshot = live.latest(post.world.acme.id, f"delivery-{row.id}")
-        assert snapshot is not None
-        live.publish(post.world.acme.id, f"delivery-{row.id}", {**snapshot.data, "started_at": 1.0})
-        service.give_up(post.world.acme.id, row.id)
-        last = live.latest(post.world.acme.id, f"delivery-{row.id}")
-    assert last is not None
-    assert last.over
-    assert "nothing is lost" in last.data["headline"]
-    post.due_now()
-    post.send()
-    assert post.get(row.id).state == "sent"
+        other = next(one.id for one in campaigns.notifications(post.campaign_id) if one.kind != "welcome")
+    elsewhere = f"/campaigns/{post.campaign_id}/notifications/{other}"
+    assert browser.get(f"{elsewhere}/test-send/{row.id}").status_code == 404
+    assert browser.get(f"{elsewhere}/test-send/{row.id}/stream").status_code == 404
+    assert browser.get(f"{elsewhere}?test={row.id}").status_code == 200
 
 
 def test_it_is_limited(post: Post) -> None:
