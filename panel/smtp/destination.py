@@ -17,7 +17,7 @@ from panel.smtp.settings import validate_host
 MAX_ADDRESSES = 8
 """How many of a name's addresses are tried; a name with hundreds must not use up the time of a session."""
 
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
 
 Resolver = Callable[[str, int], Sequence[str]]
 """Looks up a name for a port and returns its addresses as text; raises OSError when there are none."""

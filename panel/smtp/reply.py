@@ -17,7 +17,9 @@ MAX_SHOWN = 600
 BLOT = "[hidden]"
 
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?!\S)")
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|\x9b[0-?]*[ -/]*[@-~]?")
+_ESCAPE_SEQUENCE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[!-/]+.?|.)?|\x9b[0-?]*[ -/]*[@-~]?"
+)
 
 
 class MalformedReply(Exception):

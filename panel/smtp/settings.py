@@ -98,7 +98,7 @@ def parse_smtp_url(url: str) -> ServerSettings:
         raise ValueError("security must be starttls, tls or none") from None
     return ServerSettings(
         host=validate_host(host),
-        port=port or DEFAULT_PORTS[security],
+        port=DEFAULT_PORTS[security] if port is None else port,
         security=security,
         username=unquote(parts.username or ""),
         password=unquote(parts.password or ""),

@@ -1,7 +1,7 @@
 """What the tests of sessions share: a session to a port on loopback, and what its observer saw."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,10 +17,12 @@ LETTER = b"Subject: Hello\r\n\r\nA line.\r\n.A line with a dot.\r\n"
 SENDER, RECIPIENT = "owner@example.org", "friend@example.net"
 USERNAME, PASSWORD = "owner@example.org", "correct horse 1"
 
-QUICK = Timeouts(
-    open=2.0, resolve=0.5, connect=0.5, greeting=0.3, tls=0.5, reply=0.3, data=0.3, body=0.5, final_dot=0.3, quit=0.3
-)
 PATIENT = Timeouts(open=10, greeting=10, reply=10, data=10, body=10, final_dot=10, quit=10)
+
+
+def short(**seconds: float) -> Timeouts:
+    """Time-outs that are long but for these, which a test waits for."""
+    return replace(PATIENT, **seconds)
 
 
 @dataclass
@@ -64,7 +66,7 @@ def session(
     username: str = "",
     password: str = "",
     cleartext: bool = False,
-    timeouts: Timeouts = QUICK,
+    timeouts: Timeouts = PATIENT,
     policy: DestinationPolicy | None = None,
     ehlo_name: str = "client.example",
     **options: Any,

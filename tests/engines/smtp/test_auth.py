@@ -9,7 +9,7 @@ from panel.smtp import auth
 from panel.smtp.outcome import About, FailureCode, Verdict
 from panel.smtp.reply import Reply
 from panel.smtp.settings import AuthMethod
-from tests.engines.smtp.kit import PASSWORD, QUICK, USERNAME, Watcher, code_of_opening, failure_of_opening, session
+from tests.engines.smtp.kit import PASSWORD, USERNAME, Watcher, code_of_opening, failure_of_opening, session
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
 
 IN_THE_CLEAR = {"username": USERNAME, "password": PASSWORD, "cleartext": True}
@@ -209,7 +209,6 @@ def test_it_blots_out_the_password_that_a_server_echoes(method: str) -> None:
             password=password,
             cleartext=True,
             observer=watcher,
-            timeouts=QUICK,
         )
         secrets = {password.lower(), *(line.rpartition(b" ")[2].decode().lower() for line in server.heard[2:])}
         if method == "plain":
