@@ -59,6 +59,7 @@ class Delivery(AccountOwned, Base):
         Index("ix_deliveries_claimed", "lease_until", sqlite_where=text(_CLAIMED), postgresql_where=text(_CLAIMED)),
         Index("ix_deliveries_log", "account_id", "id"),
         Index("ix_deliveries_log_state", "account_id", "state", "id"),
+        Index("ix_deliveries_made_at", "account_id", "made_at"),
         Index("ix_deliveries_to_address", "account_id", "to_address"),
         CheckConstraint(_one_of("state", STATES), name="state"),
         CheckConstraint(_one_of("kind", KINDS), name="kind"),

@@ -20,6 +20,7 @@ class Participant(AccountOwned, Base):
         UniqueConstraint("campaign_id", "email"),
         UniqueConstraint("campaign_id", "referral_code"),
         Index("ix_participants_referred_by", "referred_by"),
+        Index("ix_participants_list", "campaign_id", "made_at", "id"),
         owned_key("campaign_id", "campaigns"),
         owned_key("referred_by", "participants", ondelete="NO ACTION"),
         CheckConstraint("referral_state IN ('created', 'qualified', 'denied')", name="referral_state"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Iterator
 from email.message import EmailMessage
 
 import pytest
@@ -20,7 +19,7 @@ ALL_STEPS = ["resolve", "connect", "greeting", "tls", "hello", "auth", "sender",
 
 
 @pytest.fixture(autouse=True)
-def without_own_server(page: Page, system: System, own: MailServer) -> Iterator[None]:
+def without_own_server(page: Page, system: System, own: MailServer) -> None:
     """Each test begins signed in, at an address without an own server, and with nothing received."""
     steps.sign_in(page, system)
     steps.manage_email(page)
@@ -31,7 +30,6 @@ def without_own_server(page: Page, system: System, own: MailServer) -> Iterator[
         expect(remove).to_have_count(0)
     own.messages.clear()
     steps.manage_email(page)
-    yield
 
 
 def _read(own: MailServer) -> EmailMessage:

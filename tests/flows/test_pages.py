@@ -1,0 +1,96 @@
+"""Every page in both modes and widths: axe finds nothing, nothing is wider than the window; and without JavaScript."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.flows import steps
+from tests.flows.system import System
+from tests.support.mailserver import MailServer
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("flows")]
+
+SIGNED_OUT = ["/login", "/forgot", "/help", "/help/gmail", "/help/outlook", "/u/nonsense", "/no-such-page"]
+SIGNED_IN = [
+    "/",
+    "/campaigns",
+    "/campaigns/new",
+    "/deliveries",
+    "/deliveries?state=failed",
+    "/suppressions",
+    "/settings/email",
+    "/mailbox",
+    "/help",
+]
+
+
+def _pages_of_the_demo(page: Page, system: System) -> list[str]:
+    """Pages whose addresses hold an id."""
+    found = []
+    steps.manage_email(page)
+    found.append(page.url)
+    steps.open_notification(page)
+    found.append(page.url)
+    found.append(page.url.rsplit("/", 1)[0])
+    campaign = page.url.split("/notifications")[0]
+    found += [f"{campaign}/edit", f"{campaign}/participants"]
+    page.goto(f"{system.url}/deliveries?state=uncertain")
+    page.locator("table tbody a").first.click()
+    found.append(page.url)
+    return [url.removeprefix(system.url) for url in found]
+
+
+def _problems(page: Page, where: str) -> list[str]:
+    found = [
+        f"{where}: {violation['id']}: {violation['help']}: {violation['nodes'][0]['html'][:160]}"
+        for violation in Axe().run(page).response["violations"]
+    ]
+    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return [*found, *([f"{where}: {wider} px wider than the window"] if wider > 0 else [])]
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_on_any_page(browser: Browser, system: System, mode: str, width: int) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if mode == "dark" else "light",
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    problems = []
+    for path in SIGNED_OUT:
+        page.goto(f"{system.url}{path}")
+        problems += _problems(page, path)
+    wide = browser.new_context(viewport={"width": 1280, "height": 900})
+    finder = wide.new_page()
+    steps.sign_in(finder, system)
+    paths = SIGNED_IN + _pages_of_the_demo(finder, system)
+    context.add_cookies(wide.cookies())
+    for path in paths:
+        page.goto(f"{system.url}{path}")
+        expect(page.locator("html")).to_have_attribute("data-bs-theme", mode)
+        problems += _problems(page, path)
+    wide.close()
+    context.close()
+    assert problems == [], "\n".join(problems)
+
+
+def test_the_walk_without_javascript(browser: Browser, system: System, own: MailServer) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    steps.sign_in(page, system)
+    steps.manage_email(page)
+    own.messages.clear()
+    steps.enter_server(page, own.port)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("[data-result=ok]")).to_be_visible(timeout=25_000)
+    steps.open_notification(page)
+    steps.send_test(page)
+    expect(page.locator("[data-result=sent]")).to_be_visible(timeout=25_000)
+    [letter] = own.wait_for(1)
+    assert letter.sender == steps.ADDRESS
+    context.close()
