@@ -10,7 +10,7 @@ import redis
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from panel import db, queue
+from panel import create_app, db, queue
 from panel.config import Settings
 from panel.migrations import runner
 from panel.servers import service as servers
@@ -35,8 +35,6 @@ def run(load_settings: Callable[[], Settings]) -> int:
         _say("settings", error.message, well=False)
         return 1
     _say("settings", "read")
-    db.connect(settings.database_url)
-    queue.configure(settings.redis_url)
     checks = (
         ("database", _database),
         ("redis", _redis),
@@ -44,7 +42,8 @@ def run(load_settings: Callable[[], Settings]) -> int:
         ("platform server", _platform),
         ("ticker", _ticker),
     )
-    return 1 if [name for name, check in checks if not _check(name, check, settings)] else 0
+    with create_app(settings).app_context():
+        return 1 if [name for name, check in checks if not _check(name, check, settings)] else 0
 
 
 def _check(name: str, check: Callable[[Settings], str], settings: Settings) -> bool:
