@@ -369,8 +369,13 @@ def test_it_calls_before_body_after_the_354_and_before_the_first_byte() -> None:
 
     def script(peer: Peer) -> None:
         peer.greet()
-        peer.take_envelope()
-        order.append("354 said")
+        peer.hear("MAIL")
+        peer.say("250 ok")
+        peer.hear("RCPT")
+        peer.say("250 ok")
+        peer.hear("DATA")
+        order.append("asked for the letter")
+        peer.say("354 go")
         peer.hear_letter()
         order.append("letter read")
         peer.say("250 ok")
@@ -383,7 +388,7 @@ def test_it_calls_before_body_after_the_354_and_before_the_first_byte() -> None:
     with ScriptedServer(script) as server, session(server.port) as client:
         client.open()
         assert send(client, before_body=before_body).accepted
-    assert order == ["354 said", "before_body", "letter read"]
+    assert order == ["asked for the letter", "before_body", "letter read"]
 
 
 def test_it_closes_without_a_final_dot_when_before_body_fails() -> None:
