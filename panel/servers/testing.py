@@ -187,7 +187,11 @@ def _unsealed(given: dict[str, Any], task: str) -> Test:
 
 
 def look(address_id: uuid.UUID, task: str) -> live.Snapshot | None:
-    """How far a test of this address is; ended first if nobody does it. None when there is none, or no more."""
+    """How far a test of this address is; ended first if nobody does it. None when there is none, or no more.
+
+    Raises NotFound for an address of another account.
+    """
+    addresses.get(address_id)
     account_id = db.account_id()
     livesteps.give_up(account_id, task)
     livesteps.end_if_silent(account_id, task)

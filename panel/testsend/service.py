@@ -41,11 +41,11 @@ def task_of(delivery_id: int) -> str:
 def start(notification_id: uuid.UUID, *, campaign_id: uuid.UUID, to_address: str) -> Delivery:
     """Queues a test of the notification as it was last saved, and asks a worker to send it now.
 
-    Raises NotYours. A Redis that is away delays the letter, no more: a delivery worker finds its row.
+    Raises NotFound, and NotYours. A Redis that is away delays the letter, no more: a delivery worker finds its row.
     """
+    notification = campaigns.get_notification(notification_id, campaign_id=campaign_id)
     if to_address not in accounts.confirmed_addresses():
         raise NotYours("Choose one of the addresses in the list: a test goes only to people of this account.")
-    notification = campaigns.get_notification(notification_id, campaign_id=campaign_id)
     campaign = campaigns.get(campaign_id)
     with db.transaction():
         delivery = outbox.put(

@@ -1,0 +1,128 @@
+"""Another account's ids lead nowhere: every route that takes one answers 404, whatever else is in the request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.routing import Rule
+
+from panel import db
+from panel.accounts import service as accounts
+from panel.addresses import service as addresses
+from panel.campaigns import service as campaigns
+from panel.outbox import service as outbox
+from panel.outbox.service import Order
+from panel.participants import service as participants
+from panel.servers import service as servers
+from panel.suppressions import service as suppressions
+from panel.web import access
+from tests.support.world import World
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+# What a route's address may hold that is no row's id: it is only looked at below an id, or it proves itself.
+NO_ROWS = {"token", "task", "name", "letter_id", "filename"}
+
+
+@pytest.fixture
+def ids(world: World) -> dict[str, Any]:
+    """One of everything that Acme owns, by the name that routes give its id."""
+    with world.acme_scope():
+        address = addresses.add_confirmed(email="hello@acme.test", display_name="Acme")
+        entry = servers.Entry(
+            preset="other", host="smtp.example.com", port=587, security="starttls", auth="auto",
+            username="hello", password="secret",
+        )  # fmt: skip
+        servers.save_draft(address.id, entry, servers.By())
+        details = campaigns.Details(name="Spring", company_name="Acme", referral_url="https://acme.test/r/")
+        campaign = campaigns.create(details)
+        notification = campaigns.notifications(campaign.id)[0]
+        with db.transaction():
+            person, _ = participants.ensure_referrer(campaign.id, "robin@friends.test", "Robin", "Meyer")
+            delivery = outbox.put(
+                Order(
+                    kind="test",
+                    to_address="owner@acme.test",
+                    from_domain="acme.test",
+                    values={"tags": {}, "to_name": None, "footer": None},
+                    campaign_id=campaign.id,
+                    address_id=address.id,
+                    notification_id=notification.id,
+                    notification_version_id=notification.current_version_id,
+                )
+            )
+        suppression, _ = suppressions.add_by_hand("gone@friends.test", None, user_id=world.owner.id, ip="")
+        return {
+            "address_id": address.id,
+            "campaign_id": campaign.id,
+            "notification_id": notification.id,
+            "version_id": notification.current_version_id,
+            "participant_id": person.id,
+            "delivery_id": delivery.id,
+            "suppression_id": suppression.id,
+        }
+
+
+def with_ids(app: Flask) -> list[Rule]:
+    """The rules whose address holds the id of an account's row, and that are not open to all."""
+    return [
+        rule
+        for rule in app.url_map.iter_rules()
+        if rule.arguments - NO_ROWS and access.of(app, rule.endpoint) != access.PUBLIC
+    ]
+
+
+def answers(app: Flask, ids: dict[str, Any], ask: Any) -> dict[str, int]:
+    """What each of these rules answers, by method and endpoint."""
+    found = {}
+    for rule in with_ids(app):
+        values = {name: ids.get(name, "made-up") for name in rule.arguments}
+        with app.test_request_context():
+            url = app.url_for(rule.endpoint, **values)
+        for method in (rule.methods or set()) & {"GET", "POST"}:
+            found[f"{method} {rule.endpoint}"] = ask(method, url)
+    return found
+
+
+def test_it_knows_an_example_of_every_id(world: World, ids: dict[str, Any]):
+    names = {name for rule in with_ids(world.app) for name in rule.arguments}
+    assert names - NO_ROWS <= set(ids)
+
+
+def test_it_answers_404_to_people_of_another_account(world: World, ids: dict[str, Any]):
+    browser = world.client(world.stranger)
+
+    def ask(method: str, url: str) -> int:
+        return (browser.get(url) if method == "GET" else browser.post(url)).status_code
+
+    found = {what: code for what, code in answers(world.app, ids, ask).items() if not what.split()[1].startswith(API)}
+    assert len(found) > 10
+    assert {what: code for what, code in found.items() if code != 404} == {}
+
+
+def test_it_answers_404_to_the_keys_of_another_account(world: World, ids: dict[str, Any]):
+    with db.account_scope(world.other.id):
+        key = accounts.add_api_key("theirs")
+    client = world.app.test_client()
+
+    def ask(method: str, url: str) -> int:
+        return client.open(url, method=method, headers={"Authorization": f"Bearer {key}"}).status_code
+
+    found = {what: code for what, code in answers(world.app, ids, ask).items() if what.split()[1].startswith(API)}
+    assert set(found.values()) == {404}
+
+
+def test_it_finds_them_for_their_own_people(world: World, ids: dict[str, Any]):
+    browser = world.client(world.owner)
+
+    def ask(method: str, url: str) -> int:
+        return browser.get(url).status_code if method == "GET" else 0
+
+    found = answers(world.app, ids, ask)
+    for page in ("servers.edit", "campaigns.edit", "campaigns.notification", "deliveries.show"):
+        assert found[f"GET {page}"] == 200, page
+
+
+API = "events."
