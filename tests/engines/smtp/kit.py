@@ -1,5 +1,6 @@
 """What the tests of sessions share: a session to a port on loopback, and what its observer saw."""
 
+import socket
 import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -109,3 +110,21 @@ def send(client: Session, letter: bytes = LETTER, recipient: str = RECIPIENT, **
     options.setdefault("before_body", lambda: None)
     options.setdefault("sender", SENDER)
     return client.send(recipient=recipient, letter=lambda _eightbit: letter, **options)
+
+
+class full_queue:  # noqa: N801 - it is used like a function
+    """A listener whose queue is full, so that the system drops further calls, as a filter would."""
+
+    def __enter__(self) -> socket.socket:
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(0)
+        self.callers = [socket.socket() for _ in range(4)]
+        for caller in self.callers:
+            caller.setblocking(False)
+            caller.connect_ex(self.listener.getsockname())
+        return self.listener
+
+    def __exit__(self, *_: object) -> None:
+        for sock in (*self.callers, self.listener):
+            sock.close()

@@ -10,8 +10,7 @@ from panel.smtp.outcome import FailureCode, Outcome, SmtpFailure, Verdict
 from panel.smtp.session import Session
 from panel.smtp.settings import Security
 from panel.smtp.steps import Step, StepState, steps_for, unreached
-from tests.engines.smtp.kit import PATIENT, RECIPIENT, SENDER, Watcher, send, session
-from tests.engines.smtp.test_opening import full_queue
+from tests.engines.smtp.kit import PATIENT, RECIPIENT, SENDER, Watcher, full_queue, send, session
 from tests.support.mailserver import Peer, ScriptedServer
 
 
