@@ -118,4 +118,5 @@ def _forget_parent(output: int) -> None:
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text file here, whatever its type says
+    # New ones, since the parent's may be set on other files, and a pipe would be written in blocks.
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115

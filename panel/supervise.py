@@ -20,7 +20,7 @@ from types import FrameType
 from typing import IO
 
 from panel.partlog import PartLog
-from panel.process import Forked, die_with_parent
+from panel.process import STOP_SIGNALS, Forked, die_with_parent
 
 # Parts stop in three waves, and this is how long each may take before it is killed: under 10 seconds together.
 WAVE_SECONDS = (7.5, 1.0, 1.0)
@@ -43,7 +43,7 @@ class Part:
 
     `command` is a command line, or a function to go on with in a fork of this process. `ready` is asked until it says
     True; without it the part calls `panel.process.notify_ready` itself. `wave` says when it is stopped: 0 is first,
-    then come 1 and 2.
+    then come 1 and 2. `reword` makes of a line what the log shall say, "" for nothing.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Part:
     ready: Callable[[], bool] | None = None
     once: bool = False
     wave: int = 0
+    reword: Callable[[str], str] = str.rstrip
 
 
 @dataclass(slots=True)
@@ -105,13 +106,14 @@ class Supervisor:
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._forget_wake_ups)
         # A signal's byte on this socket is what ends the select, so SIGCHLD needs a handler but nothing in it.
         signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_stop_signal)
+        handlers = {signal.SIGCHLD: lambda _number, _frame: None, **dict.fromkeys(STOP_SIGNALS, self._on_stop_signal)}
+        self._handlers_before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
+        for number, handler in self._handlers_before.items():
+            signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
         self._selector.close()
         self._wake_read.close()
@@ -238,7 +240,7 @@ class Supervisor:
         *lines, rest = bytes(buffer).split(b"\n")
         buffer[:] = rest
         for line in lines:
-            text = line.decode("utf-8", "replace").rstrip()
+            text = child.part.reword(line.decode("utf-8", "replace"))
             if text and child.part.once:
                 child.lines.append(text)
             if text:

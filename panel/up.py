@@ -10,6 +10,7 @@ import gc
 import http.client
 import importlib
 import os
+import re
 import shutil
 import socket
 import sys
@@ -35,6 +36,23 @@ INTERACTIVE_WORKERS = 4
 WIDTH = len("housekeeping")
 # What listens on every address is reached by this one.
 REACHED_BY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared with
+
+REDIS_STAMP = re.compile(r"^\d+:(?:[A-Z] \d+ \w+ \d{4} [\d:.]+ [#*.-]|signal-handler \(\d+\)) ")
+# The warning about memory is for Redis of many gigabytes; this one holds the ids of jobs.
+REDIS_SMALL_TALK = (
+    "oO0OoO0OoO0Oo Redis is starting",
+    "oO0OoO0OoO0Oo Valkey is starting",
+    "Redis version=",
+    "Valkey version=",
+    "Configuration loaded",
+    "Server initialized",
+    "WARNING Memory overcommit must be enabled",
+    "WARNING overcommit_memory is set to 0",
+    "Received SIGTERM scheduling shutdown",
+    "User requested shutdown",
+    "Redis is now ready to exit",
+    "Valkey is now ready to exit",
+)
 
 
 class CannotStart(Exception):
@@ -203,7 +221,13 @@ def _redis(plan: _Plan, environ: Mapping[str, str], socket_path: Path) -> Part:
     embedded.make_private(directory)
     command = embedded.redis_command(binary=binary, socket_path=socket_path, directory=directory)
     ready = partial(embedded.answers_ping, socket_path)
-    return Part(name="redis", command=command, environ=environ, ready=ready, wave=2)
+    return Part(name="redis", command=command, environ=environ, ready=ready, wave=2, reword=_redis_words)
+
+
+def _redis_words(line: str) -> str:
+    """Redis's line without its own time stamp; nothing for what it says at each start and stop."""
+    words = REDIS_STAMP.sub("", line).rstrip()
+    return "" if words.startswith(REDIS_SMALL_TALK) else words
 
 
 def _require_redis(url: str) -> None:
