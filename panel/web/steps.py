@@ -40,7 +40,10 @@ def view(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         {**step, "label": LABELS[step["step"]], "explanation": _explanation(step, data["context"])}
         for step in data["steps"]
     ]
-    return [*_way_there(data), *steps] if data["kind"] == "test_send" else steps
+    if data["kind"] != "test_send":
+        return steps
+    # What no worker has begun has no steps to show yet.
+    return [*_way_there(data), *([] if data["extra"].get("no_worker") else steps)]
 
 
 def _way_there(data: Mapping[str, Any]) -> list[dict[str, Any]]:
