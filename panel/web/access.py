@@ -79,11 +79,12 @@ def _close(_error: BaseException | None = None) -> None:
 
 def unauthenticated(*_: Any, **__: Any) -> BaseResponse:
     """A page goes to the sign-in form and comes back; htmx is told to go there; a stream simply ends."""
-    if "text/event-stream" in request.headers.get("Accept", ""):
-        return Response("Please sign in again.", status=401, mimetype="text/plain")
+    # htmx first: it names event streams among what it accepts in every request.
     if request.headers.get("HX-Request"):
         login = url_for("security.login", next=_page_around())
         return Response("Please sign in again.", status=401, mimetype="text/plain", headers={"HX-Redirect": login})
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        return Response("Please sign in again.", status=401, mimetype="text/plain")
     if request.method != "GET":
         return redirect(url_for("security.login"), 303)
     return redirect(url_for("security.login", next=request.full_path.rstrip("?")))
