@@ -122,7 +122,9 @@ def _smtp_policy(env: Mapping[str, str]) -> DestinationPolicy:
     ports = env.get("OWNPOST_SMTP_PORTS") or "25,465,587,2525"
     _read(env, "OWNPOST_SMTP_PORTS", lambda value: DestinationPolicy.parse(ports=value, allow=""), ports)
     allow = env.get("OWNPOST_SMTP_ALLOW") or ""
-    return _read(env, "OWNPOST_SMTP_ALLOW", lambda value: DestinationPolicy.parse(ports=ports, allow=value.strip()), allow or " ")
+    return _read(
+        env, "OWNPOST_SMTP_ALLOW", lambda value: DestinationPolicy.parse(ports=ports, allow=value.strip()), allow or " "
+    )
 
 
 def _tuning(env: Mapping[str, str]) -> Tuning:

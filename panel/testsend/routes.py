@@ -40,7 +40,7 @@ def look(campaign_id: uuid.UUID, notification_id: uuid.UUID, delivery_id: int) -
     here: dict[str, Any] = {"campaign_id": campaign_id, "notification_id": notification_id}
     service.get(notification_id, delivery_id)
     if "HX-Request" not in request.headers:
-        return redirect(url_for("campaigns.notification", test=delivery_id, _anchor="test-send", **here), 303)
+        return redirect(url_for("campaigns.notification", test=delivery_id, **here), 303)
     return make_response(render_template("testsend/_test.html", test=shown(delivery_id, **here)))
 
 
@@ -89,7 +89,7 @@ def asked_test_send(campaign_id: uuid.UUID, notification_id: uuid.UUID) -> dict[
 
 
 def _sent(delivery_id: int, here: dict[str, Any]) -> Response | BaseResponse:
-    page = url_for("campaigns.notification", test=delivery_id, _anchor="test-send", **here)
+    page = url_for("campaigns.notification", test=delivery_id, **here)
     if "HX-Request" not in request.headers:
         return redirect(page, 303)
     answer = make_response(render_template("testsend/_test.html", test=shown(delivery_id, **here)))
