@@ -35,6 +35,9 @@ lint: setup  ## Run ruff and mypy only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+faults: setup  ## Kill, stop and freeze workers while they send, again and again (SEEDS=20)
+	OWNPOST_FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults -q -n 2
+
 lock:  ## Pin the dependencies of pyproject.toml again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 -o requirements.lock
 	uv pip compile pyproject.toml --quiet --extra dev -c requirements.lock --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 -o requirements-dev.lock
@@ -42,4 +45,4 @@ lock:  ## Pin the dependencies of pyproject.toml again (needs uv)
 clean:  ## Remove .venv, caches and the data of `make up`
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache var
 
-.PHONY: help setup up test lint lock clean
+.PHONY: help setup up test lint faults lock clean
