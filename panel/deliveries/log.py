@@ -12,39 +12,13 @@ from sqlalchemy import ColumnElement, select
 from panel import db
 from panel.campaigns import service as campaigns
 from panel.campaigns.kinds import KINDS
-from panel.deliveries import letters
+from panel.deliveries import letters, reasons
 from panel.message.letter import Letter
-from panel.message.template import Rendered
+from panel.message.template import Rendered, TooLarge
 from panel.outbox import service as outbox
 from panel.outbox.service import Attempt, Delivery
 
 PAGE: Final = 50
-
-REASONS: Final = {
-    "notification_disabled": "This notification was switched off.",
-    "suppressed_unsubscribed": "The recipient has unsubscribed.",
-    "suppressed_bounced": "Mail to this address bounced before.",
-    "suppressed_complained": "The recipient complained about earlier mail.",
-    "suppressed_added_by_hand": "Somebody put this address on the list of suppressed ones.",
-    "no_reply": "The connection broke after the letter had left and before the server answered.",
-    "worker_lost": "The worker was lost after the letter had begun to leave.",
-    "gave_up": "The server said “not now” for three days.",
-    "held_too_long": "Its server did not work for too long.",
-    "too_late_to_be_of_use": "It would have come too late to be of use.",
-    "letter_cannot_be_made": "The letter could not be made from these words and values.",
-    "internal_error": "Something went wrong on our side; it is tried again.",
-    "interrupted": "The worker was stopped; it is tried again.",
-    "account_suspended": "Sending is stopped for this account.",
-    "platform_limit": "What this account may send in a day by the platform server is used up.",
-    "credentials": "The server refused the user name or password.",
-    "sender_refused": "The server does not let this address send.",
-    "quota": "The server’s sending limit is used up for now.",
-    "server": "The server does not work at the moment.",
-    "password_unreadable": "The stored password can no longer be read.",
-    "destination_not_allowed": "The server’s name leads to an address that may not be reached.",
-    "marked_as_sent": "Somebody marked it as sent.",
-    "resent": "Somebody sent it again.",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +33,12 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A delivery in the list, with the names that a person knows."""
+    """A delivery in the list, with the names that a person knows. `last_words` say why it is not sent, if it is not."""
 
     delivery: Delivery
     title: str
     campaign: str
+    last_words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +85,18 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
 def _lines(found: Sequence[Delivery]) -> list[Line]:
     names = {campaign.id: campaign.name for campaign in campaigns.campaigns()}
     kinds = campaigns.kinds_of({one.notification_id for one in found if one.notification_id})
-    return [Line(one, _title(one, kinds), names.get(one.campaign_id, "") if one.campaign_id else "") for one in found]
+    return [
+        Line(one, _title(one, kinds), names.get(one.campaign_id, "") if one.campaign_id else "", _last_words(one))
+        for one in found
+    ]
+
+
+def _last_words(delivery: Delivery) -> str:
+    """What the server said last; what we know ourselves where it said nothing."""
+    if delivery.state == "sent":
+        return ""
+    said = delivery.reply if delivery.state not in ("canceled", "expired") else None
+    return said or reasons.words(delivery.reason)
 
 
 def _title(delivery: Delivery, kinds: dict[uuid.UUID, str]) -> str:
@@ -123,7 +109,10 @@ def _title(delivery: Delivery, kinds: dict[uuid.UUID, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All about one delivery. `letter` is None for system letters, which may hold sign-in links."""
+    """All about one delivery.
+
+    `letter` is None for system letters, which may hold sign-in links, and where no letter can be made.
+    """
 
     line: Line
     attempts: Sequence[Attempt]
@@ -139,11 +128,20 @@ def story(delivery_id: int) -> Story:
     return Story(
         line=_lines([delivery])[0],
         attempts=outbox.attempts(delivery_id),
-        reason=REASONS.get(delivery.reason or "", ""),
-        letter=None if delivery.kind == "system" else letters.render(delivery),
+        reason=reasons.words(delivery.reason),
+        letter=_rendered(delivery),
         sender=delivery.sent_from,
         resent_as=db.session().scalar(select(Delivery.id).where(Delivery.resend_of == delivery_id).limit(1)),
     )
+
+
+def _rendered(delivery: Delivery) -> Rendered | None:
+    if delivery.kind == "system":
+        return None
+    try:
+        return letters.render(delivery)
+    except (TooLarge, ValueError):
+        return None  # such a delivery has failed for that reason, and its page says so
 
 
 def letter(delivery_id: int) -> Letter:
@@ -155,8 +153,8 @@ def letter(delivery_id: int) -> Letter:
 
 
 def html(delivery_id: int) -> str:
-    """Its HTML part. Raises NotFound for system letters."""
-    delivery = outbox.get(delivery_id)
-    if delivery.kind == "system":
+    """Its HTML part. Raises NotFound for system letters, and where no letter can be made."""
+    rendered = _rendered(outbox.get(delivery_id))
+    if rendered is None:
         raise db.NotFound("no such letter")
-    return letters.render(delivery).html
+    return rendered.html

@@ -195,16 +195,16 @@ _ACCEPTED: Final = {
     "phase": "final_dot",
     "code": 250,
     "enhanced_code": "2.0.0",
-    "reply": "2.0.0 Ok: queued",
+    "reply": "250 2.0.0 Ok: queued",
 }
 _LATER: Final = {
     "outcome": "deferred", "phase": "rcpt", "about": "recipient", "failure": "recipient_refused",
-    "code": 451, "enhanced_code": "4.7.1", "reply": "4.7.1 Greylisted, please try again later",
+    "code": 451, "enhanced_code": "4.7.1", "reply": "451 4.7.1 Greylisted, please try again later",
 }  # fmt: skip
 _NOBODY: Final = {
     "outcome": "failed", "phase": "rcpt", "about": "recipient", "failure": "recipient_refused",
     "code": 550, "enhanced_code": "5.1.1",
-    "reply": "5.1.1 The email account that you tried to reach does not exist. Check the address for typos.",
+    "reply": "550 5.1.1 The email account that you tried to reach does not exist. Check the address for typos.",
 }  # fmt: skip
 _SILENCE: Final = {
     "outcome": "uncertain", "phase": "final_dot", "about": "server", "failure": "timed_out",
