@@ -14,15 +14,6 @@ from tests.deliveries.conftest import Post
 TOO_MUCH = 10**25
 
 MADE_UP = ["before=-1", "state=x", "kind=x", "campaign=x", "to=%25", f"before={TOO_MUCH}", f"after={TOO_MUCH}"]
-    "before=-1",
-    "before=x",
-    "state=x",
-    "kind=x",
-    "campaign=x",
-    "to=%25",
-    f"before={TOO_MUCH}",
-    f"after={TOO_MUCH}",
-]
 
 
 def _change(post: Post, delivery_id: int, **row: object) -> None:
