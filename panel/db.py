@@ -284,11 +284,13 @@ def _commit(scope: _Scope) -> None:
 
 
 def after_commit(action: Callable[[], object]) -> None:
-    """Runs `action` once the current transaction is committed; never if it is rolled back."""
+    """Runs `action` once the current transaction is committed, once however often it is asked for; never if it is
+    rolled back."""
     scope = _current()
     if scope.depth == 0:
         raise RuntimeError("after_commit() belongs inside a transaction()")
-    scope.after_commit.append(action)
+    if action not in scope.after_commit:
+        scope.after_commit.append(action)
 
 
 def release() -> None:

@@ -87,4 +87,4 @@ def enqueue_after_commit(name: str, job: str, *ids: str | int) -> None:
 
 def ring_delivery_after_commit() -> None:
     """Rings for the delivery workers once the current transaction is committed."""
-    db.after_commit(lambda: ring_delivery())
+    db.after_commit(ring_delivery)

@@ -141,7 +141,7 @@ class Session:
             reply = self._body(terminated(octets))
         except TROUBLE as trouble:
             return self._settle(trouble)
-        self._connection.ok("Accepted by your server.", reply)
+        self._connection.ok("The server has accepted the letter.", reply)
         self._connection.phase = Phase.READY
         return self._outcome(Verdict.ACCEPTED, About.MESSAGE, Phase.FINAL_DOT, reply=reply)
 

@@ -45,7 +45,7 @@ def test_it_tells_the_steps_of_a_letter() -> None:
         send(client)
         client.quit()
     assert list(watcher.ended())[-4:] == ["sender", "recipient", "data", "quit"]
-    assert watcher.of(Step.DATA).detail == "Accepted by your server."
+    assert watcher.of(Step.DATA).detail == "The server has accepted the letter."
     assert watcher.of(Step.DATA).reply == "250 2.0.0 OK accepted"
 
 
