@@ -21,11 +21,15 @@ import pytest
 from panel import embedded
 from panel.process import die_with_parent
 from tests.flows.conftest import free_port
+from tests.support.needs import missing
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and relies on prctl: Linux only")
 
-PARTS = {"redis-server", "python", "web", "interactive", "delivery", "housekeeping", "ticker"}
+REDIS = (embedded.find_redis_server() or Path("redis-server")).name
+# The mailbox is a program of its own, and goes by its interpreter's name.
+MAILBOX = Path(sys.executable).name
+PARTS = {REDIS, MAILBOX, "web", "interactive", "delivery", "housekeeping", "ticker"}
 
 
 class Up:
@@ -36,11 +40,11 @@ class Up:
         self.url = f"http://127.0.0.1:{self.port}"
         self.lines: list[str] = []
         ours = ("OWNPOST_", "REDIS_", "DATABASE_")
-        self._environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         command = ["up", "--port", str(self.port), "--data-dir", str(data_dir), "--workers", "1", *options]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "panel.cli", *command],
-            env={**self._environ, **environ},
+            env={**self.environ, **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -96,7 +100,11 @@ def children(pid: int) -> list[int]:
 
 
 def name_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+    """What `ps` calls it; "" once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def family(pid: int) -> list[int]:
@@ -115,6 +123,12 @@ def alive(pids: list[int]) -> list[str]:
         if state != "Z":
             found.append(f"{pid} {name_of(pid)}")
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _redis_is_here() -> None:
+    if embedded.find_redis_server() is None:
+        missing("redis-server", install="apt-get install redis-server")
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +185,7 @@ def test_it_says_when_the_port_is_taken(running: Up, data_dir: Path):
     assert f"cannot listen on 127.0.0.1 port {running.port}: Address already in use" in second.text
 
 
-@pytest.mark.parametrize("name", ["web", "redis-server", "python", "delivery", "housekeeping", "ticker"])
+@pytest.mark.parametrize("name", ["web", REDIS, MAILBOX, "delivery", "housekeeping", "ticker"])
 def test_it_starts_a_killed_part_again(running: Up, name: str):
     before = wait_for(lambda: running.parts().get(name))
     os.kill(before, signal.SIGKILL)
@@ -189,27 +203,36 @@ def test_it_starts_the_workers_of_a_killed_part_again(running: Up):
 
 def test_it_serves_other_terminals_commands(running: Up):
     arguments = ["apikey", "add", "--account", "Nobody"]
-    environ = {**running._environ, "OWNPOST_DATA_DIR": str(the_data_dir(running))}
+    environ = {**running.environ, "OWNPOST_DATA_DIR": str(the_data_dir(running))}
     command = [sys.executable, "-m", "panel.cli", *arguments]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
     assert "There is no account 'Nobody'" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_everything_within_10_seconds(data_dir: Path, number: signal.Signals):
     up = Up(data_dir)
     up.wait_until_ready()
     processes = family(up.process.pid)
-    # A stream that nobody reads to its end must not keep the web server from stopping.
-    with socket.create_connection(("127.0.0.1", up.port)) as stream:
-        stream.sendall(b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-        began = time.monotonic()
-        up.process.send_signal(number)
-        assert up.ended() == 0
-        assert time.monotonic() - began < 10
+    began = time.monotonic()
+    up.process.send_signal(number)
+    assert up.ended() == 0
+    assert time.monotonic() - began < 10
     assert alive(processes) == []
     assert "did not stop in time" not in up.text
     assert up.lines[-1].endswith("| stopped")
+
+
+def test_it_stops_although_a_browser_still_holds_a_request_open(data_dir: Path):
+    up = Up(data_dir)
+    up.wait_until_ready()
+    with socket.create_connection(("127.0.0.1", up.port)) as stream:
+        stream.sendall(b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        began = time.monotonic()
+        up.process.send_signal(signal.SIGTERM)
+        assert up.ended() == 0
+    assert time.monotonic() - began < 10
+    assert "did not stop in time" not in up.text
 
 
 def test_it_keeps_its_keys_and_leaves_no_sockets_behind(data_dir: Path):
@@ -254,7 +277,7 @@ def test_it_stops_while_it_is_still_starting(data_dir: Path):
     [
         ({"OWNPOST_SMTP_PORTS": "many"}, "ownpost: OWNPOST_SMTP_PORTS:"),
         ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "ownpost: REDIS_URL: Redis does not answer there:"),
-        ({"DATABASE_URL": "sqlite:////nowhere/at/all.sqlite3"}, "migrate ended with code 1 while starting"),
+        ({"DATABASE_URL": "sqlite:////dev/null/no.sqlite3"}, "migrate ended with code 1 while starting"),
     ],
 )
 def test_it_says_what_is_wrong_and_starts_nothing(data_dir: Path, environ: dict[str, str], words: str):
@@ -268,7 +291,7 @@ def test_it_uses_the_servers_that_the_operator_names(data_dir: Path, redis_url: 
     up = Up(data_dir, REDIS_URL=redis_url, OWNPOST_PLATFORM_SMTP_URL="smtp://127.0.0.1:9?security=none")
     try:
         up.wait_until_ready()
-        assert set(up.parts()) == PARTS - {"redis-server", "python"}
+        assert set(up.parts()) == PARTS - {REDIS, MAILBOX}
         assert not (data_dir / "mailbox").exists()
     finally:
         up.end()
