@@ -201,6 +201,8 @@ def free_port(remembered_in: Path) -> int:
 
 def why_not_listen(host: str, port: int) -> str | None:
     """None when a server can listen there, else the system's reason."""
+    if not 0 < port < 65536:
+        return "a port is a number from 1 to 65535"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as sock:
@@ -208,6 +210,6 @@ def why_not_listen(host: str, port: int) -> str | None:
             sock.bind(address)
             # Two sockets may be bound with SO_REUSEADDR; only one of them may listen.
             sock.listen(1)
-    except (OSError, OverflowError) as error:
-        return getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        return error.strerror or str(error)
     return None
