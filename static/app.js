@@ -95,12 +95,12 @@
 
   function fillFrom(chooser) {
     const choice = chooser.matches("select") ? chooser.selectedOptions[0] : chooser;
-    const values = JSON.parse(choice.dataset.preset);
-    for (const [name, value] of Object.entries(values)) {
-      const input = chooser.form.elements[name];
-      if (!input) continue;
-      input.value = value;
-      // Whoever watches the field (its check, the dirty mark) sees it as if it had been typed.
+    const fields = Object.entries(JSON.parse(choice.dataset.preset))
+      .map(([name, value]) => [chooser.form.elements[name], value])
+      .filter(([input]) => input);
+    for (const [input, value] of fields) input.value = value;
+    // Whoever watches a field (its check, the dirty mark) sees it as if it had been typed, and the others filled, too.
+    for (const [input] of fields) {
       for (const type of ["input", "change"]) input.dispatchEvent?.(new Event(type, { bubbles: true }));
     }
   }

@@ -87,6 +87,7 @@ def test(address_id: uuid.UUID, task: str) -> Response | BaseResponse:
     snapshot = testing.look(address_id, task)
     if snapshot is None:
         return redirect(url_for("servers.edit", address_id=address_id), 303)
+    testing.come_back(task)
     return page.show(address_id, ServerForm.typed(snapshot.data["context"]), test=(task, snapshot.data))
 
 
@@ -95,14 +96,19 @@ def test_stream(address_id: uuid.UUID, task: str) -> Response:
     """A test's steps as they happen."""
     if testing.look(address_id, task) is None:
         raise NotFound
+    testing.come_back(task)
     return steps.stream(db.account_id(), task, template="servers/_live.html", **page.test_urls(address_id, task))
 
 
 @blueprint.post(f"{_BASE}/tests/<task>/cancel")
 @access.owner
 def cancel_test(address_id: uuid.UUID, task: str) -> Response | BaseResponse:
-    """Stops a test."""
-    if testing.look(address_id, task) is not None:
+    """Stops a test, by its button or because its page was left."""
+    if testing.look(address_id, task) is None:
+        raise NotFound
+    if "left" in request.form:
+        testing.leave(task)
+    else:
         testing.cancel(task)
     if request.headers.get("HX-Request"):
         return Response(status=204)

@@ -26,6 +26,7 @@ from panel.smtp.timeouts import Timeouts
 
 _SEALED_COLUMN = "connection_tests.password"
 _LOOK_FOR_CANCEL = 0.15  # seconds
+_COMES_BACK_WITHIN = 3.0  # seconds that a page has to come back after it was left: a reload does
 _JOB_EXPIRES = 30  # seconds; by then the page has given up long ago
 
 
@@ -142,7 +143,7 @@ def _canceling(account_id: uuid.UUID, task: str, session: Session) -> Iterator[N
     def watch() -> None:
         while not over.wait(_LOOK_FOR_CANCEL):
             try:
-                if live.is_canceled(account_id, task):
+                if live.is_canceled(account_id, task) or _is_left(account_id, task):
                     session.abort()
                     return
             except redis.RedisError:
@@ -204,3 +205,22 @@ def look(address_id: uuid.UUID, task: str) -> live.Snapshot | None:
 def cancel(task: str) -> None:
     """Stops a test."""
     livesteps.cancel(db.account_id(), task)
+
+
+def leave(task: str) -> None:
+    """The page was left: the test stops unless the page comes back within a moment."""
+    queue.connection().set(_left_key(db.account_id(), task), time.time(), ex=60)
+
+
+def come_back(task: str) -> None:
+    """The page is there."""
+    queue.connection().delete(_left_key(db.account_id(), task))
+
+
+def _is_left(account_id: uuid.UUID, task: str) -> bool:
+    left = queue.connection().get(_left_key(account_id, task))
+    return isinstance(left, bytes) and time.time() - float(left) > _COMES_BACK_WITHIN
+
+
+def _left_key(account_id: uuid.UUID, task: str) -> str:
+    return f"ownpost:left:{account_id}:{task}"
