@@ -55,7 +55,9 @@ def main() -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True)
-@click.option("--data-dir", default="var", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--data-dir", default="var", show_default=True, envvar="OWNPOST_DATA_DIR", type=click.Path(path_type=Path)
+)
 @click.option("--workers", default=2, show_default=True, help="Delivery workers.")
 @click.option("--demo", is_flag=True, help="Add an account with a campaign, participants and past deliveries.")
 def up(host: str, port: int, data_dir: Path, workers: int, demo: bool) -> None:

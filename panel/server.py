@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from panel import create_app, db
+from panel import create_app, db, process
 from panel.config import Settings
 
 THREADS = 64
@@ -28,7 +28,8 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         return self._app
 
 
-def _after_fork(_server: Any, _worker: Any) -> None:
+def _after_fork(server: Any, _worker: Any) -> None:
+    process.die_with_parent(server.pid)
     # A connection must not be shared with the parent; and what start-up made lives for ever, so that the collector need
     # not walk it again and again while somebody waits for a page.
     db.engine().dispose(close=False)

@@ -1,12 +1,10 @@
-"""Pages of the capture mailbox. On this machine they need no sign-in: a password reset must be readable."""
+"""Pages of the capture mailbox, for this machine only, without sign-in: a password reset must be readable."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from flask import Response, abort, current_app, render_template, request, url_for
-from flask_login import current_user
-from werkzeug.wrappers import Response as BaseResponse
 
 from panel.config import Settings
 from panel.mailbox import service
@@ -20,8 +18,16 @@ LETTER_CSP = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inli
 
 
 @blueprint.before_request
-def _readers_only() -> BaseResponse | None:
-    return None if current_user.is_authenticated or thismachine.is_asking() else access.unauthenticated()
+def _this_machine_only() -> None:
+    # The letters are everybody's, password resets too: whoever reads them could become anyone.
+    if not thismachine.is_asking():
+        abort(404)
+
+
+@blueprint.app_template_global("mailbox_is_near")
+def mailbox_is_near() -> bool:
+    """Whether the navigation may lead there."""
+    return thismachine.is_asking()
 
 
 @blueprint.get("/mailbox")
