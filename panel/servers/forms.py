@@ -94,6 +94,7 @@ class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     def slips(self, from_address: str) -> dict[str, list[str]]:
         """Likely slips by field: advice that blocks nothing."""
         found: dict[str, list[str]] = {}
+        chosen = PRESETS.get(self.preset.data or "", PRESETS["other"])
         for slip in slips(
             host=self.host.data or "",
             port=self.port.data,
@@ -103,8 +104,8 @@ class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
             password=self.password.data or "",
             from_address=from_address,
         ):
-            # What is an error already need not be named a second time.
-            if not self[slip.field].errors:
+            # What is an error already, or stands beside the chosen provider, need not be said a second time.
+            if not self[slip.field].errors and slip.message != chosen.note:
                 found.setdefault(slip.field, []).append(slip.message)
         return found
 

@@ -59,7 +59,7 @@ def testing(address_id: uuid.UUID, task: str) -> Response | BaseResponse:
     if snapshot is None:
         return redirect(here, 303)
     shown = steps.arguments(task, snapshot.data) | test_urls(address_id, task)
-    answer = make_response(render_template("servers/_test.html", test=shown))
+    answer = make_response(render_template("servers/_test.html", test=shown, focus=True))
     # A reload then comes back to this test.
     answer.headers["HX-Replace-Url"] = here
     return answer
@@ -67,12 +67,13 @@ def testing(address_id: uuid.UUID, task: str) -> Response | BaseResponse:
 
 def fields(address: OutboundAddress, form: ServerForm, name: str, others: Iterable[str]) -> str:
     """A field, and beside it those that it makes right or wrong, each with its errors and slips."""
-    words = {"form": form, "address": address, "server": service.for_address(address.id)}
+    server = service.for_address(address.id)
+    words = {"form": form, "address": address, "server": server}
     slips = form.slips(address.email)
     # An empty field that nobody has been to yet is not wrong yet.
     shown = [other for other in others if form[other].data]
-    # The password field says why it must be typed again; one with something in it is left alone.
-    if name != "password" and not form.password.data:
+    # A stored password may have to be typed again now. A field with something in it is left alone.
+    if name != "password" and not form.password.data and server is not None and server.password_sealed:
         shown.append("password")
     return render_template("servers/_fields.html", names=[name, *shown], slips=slips, **words)
 

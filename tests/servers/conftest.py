@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from panel import db
+from panel import db, queue
+from panel.accounts.models import AuditEntry
 from panel.addresses import service as addresses
 from panel.servers import service
 from panel.servers.service import Entry, MailServer
@@ -51,8 +54,16 @@ class Mail:
         browser = browser or self.browser
         browser.get(self.url)
         answer = browser.post(self.url, {**self.fields(port), **changed, "action": action})
-        self.world.work("interactive")
+        self.work()
         return answer
+
+    def work(self) -> None:
+        """Does what waits for a worker. RQ's own worker takes a third of a second to stop, each time."""
+        waiting = queue.queue(queue.INTERACTIVE)
+        for job in waiting.get_jobs():
+            waiting.remove(job)
+            with self.world.app.app_context():
+                job.func(*job.args)
 
     def server(self) -> MailServer | None:
         """What is stored."""
@@ -110,9 +121,17 @@ def scripted(mail: Mail) -> Callable[..., Any]:
 
 def audit(mail: Mail) -> list[str]:
     """What the audit log says was done."""
-    from sqlalchemy import select
-
-    from panel.accounts.models import AuditEntry
-
     with mail.world.acme_scope():
         return list(db.session().scalars(select(AuditEntry.action).order_by(AuditEntry.at)))
+
+
+def steps(page: str) -> dict[str, tuple[str, str | None]]:
+    """Each step of a page or stream message with its state and code, in the order shown."""
+    found = re.findall(r'data-step="([a-z]+)" data-state="([a-z]+)"(?: data-code="([a-z_]+)")?', page)
+    return {step: (state, code or None) for step, state, code in found}
+
+
+def result(page: str) -> str | None:
+    """How a test ended, as the page says it."""
+    found = re.search(r'data-result="([a-z]+)"', page)
+    return found[1] if found else None

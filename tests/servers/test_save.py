@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from panel.crypto import new_key
+from panel.servers import service
 from tests.servers.conftest import PASSWORD, Mail, audit
 from tests.support.mailserver import MailServer as RealServer
+from tests.support.redisserver import RedisServer
 
 
 def test_it_tests_then_saves_and_turns_on(mail: Mail, real: RealServer) -> None:
@@ -73,8 +76,6 @@ def test_it_keeps_the_old_settings_when_new_ones_fail(mail: Mail, real: RealServ
 
 
 def test_it_gives_every_change_a_new_version_and_resumes(mail: Mail, real: RealServer) -> None:
-    from panel.servers import service
-
     before = mail.saved(real.port)
     with mail.world.acme_scope():
         assert service.pause(before.id, before.version, reason="credentials", until=None, error="535 no")
@@ -114,8 +115,6 @@ def test_it_wants_the_password_again_when_server_or_user_changed(mail: Mail, rea
 
 
 def test_it_wants_the_password_again_when_its_key_is_gone(mail: Mail, real: RealServer) -> None:
-    from panel.crypto import new_key
-
     mail.saved(real.port)
     mail.world.reconfigure(OWNPOST_ENCRYPTION_KEYS=new_key())
     mail.browser = mail.world.client(mail.world.owner)
@@ -139,7 +138,7 @@ def test_it_is_not_there_for_a_stranger(mail: Mail, real: RealServer) -> None:
 
     assert stranger.get(mail.url).status_code == 404
     assert stranger.post(mail.url, {**mail.fields(real.port), "action": "save"}).status_code == 404
-    mail.world.work("interactive")
+    mail.work()
     assert real.connections == 0
 
 
@@ -156,3 +155,22 @@ def test_it_never_shows_the_stored_password(mail: Mail, real: RealServer) -> Non
 
     assert PASSWORD not in page
     assert "stored" in page
+
+
+def test_it_needs_no_redis_for_what_was_verified_and_says_so_for_the_rest(
+    mail: Mail, real: RealServer, redis_server: RedisServer
+) -> None:
+    mail.saved(real.port)
+    mail.browser.post(f"{mail.url}/disable")
+    redis_server.stop()
+    try:
+        verified = mail.browser.post(mail.url, {**mail.fields(real.port), "password": "", "action": "save"})
+        untested = mail.browser.post(mail.url, {**mail.fields(real.port), "auth": "plain", "action": "save"})
+    finally:
+        redis_server.start()
+
+    assert verified.status_code == 303
+    assert mail.server().enabled
+    assert untested.status_code == 503
+    assert "nothing was tested or saved" in untested.get_data(as_text=True)
+    assert mail.server().auth == "auto"
