@@ -48,9 +48,8 @@ def test_no_address_named_means_the_default_one(mail: Mail, real: RealServer) ->
 
 
 def test_an_account_without_addresses_goes_by_the_platform(mail: Mail) -> None:
-    with mail.world.app.app_context():
-        with db.account_scope(mail.world.other.id):
-            route = service.route_of(None)
+    with mail.world.app.app_context(), db.account_scope(mail.world.other.id):
+        route = service.route_of(None)
 
     envelope = service.envelope_of(route, platform_from=PLATFORM)
     assert (route.kind, route.from_address) == ("platform", None)
