@@ -93,7 +93,7 @@ def _browse(system: System, signing: MailServer, own: MailServer, clicks: int) -
 
 _WATCH = """() => new Promise(done => {
   const began = performance.now(); let first = null;
-  const begun = '[data-step]:not([data-state=waiting])';
+  const begun = '[data-step][data-state]';
   const look = () => {
     if (first === null && document.querySelector(begun)) first = performance.now() - began;
     if (document.querySelector('[data-live-task][data-result]')) return done([first, performance.now() - began]);
