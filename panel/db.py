@@ -233,11 +233,6 @@ def session() -> Session:
     return _current().session
 
 
-def has_scope() -> bool:
-    """Whether a scope is open."""
-    return _scope.get() is not None
-
-
 def account_id() -> uuid.UUID:
     """The account of the current scope. Raises NoScope in a system scope."""
     scope = _current()

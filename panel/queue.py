@@ -80,11 +80,6 @@ def ring_delivery() -> bool:
     return ring(DELIVERY, "jobs.delivery.drain", timeout=-1)
 
 
-def enqueue_after_commit(name: str, job: str, *ids: str | int) -> None:
-    """Rings once the current transaction is committed: a job must never look for a row that is not there yet."""
-    db.after_commit(lambda: ring(name, job, *ids))
-
-
 def ring_delivery_after_commit() -> None:
     """Rings for the delivery workers once the current transaction is committed."""
     db.after_commit(ring_delivery)

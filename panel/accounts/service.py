@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from panel import db
 from panel.accounts.models import Account, ApiKey, AuditEntry, User
@@ -45,11 +45,6 @@ def current() -> Account:
 def find_by_name(name: str) -> Account | None:
     """The account with that name, over all accounts: for operators, in a system scope."""
     return db.session().scalar(select(Account).where(Account.name == name))
-
-
-def all_accounts() -> list[Account]:
-    """Every account, oldest first: for the ticker and operators, in a system scope."""
-    return list(db.session().scalars(select(Account).order_by(Account.made_at)))
 
 
 def ensure(name: str) -> Account:
@@ -161,8 +156,3 @@ def limit_platform(account: Account, per_day: int) -> None:
 def zone() -> ZoneInfo:
     """The account's time zone."""
     return ZoneInfo(current().time_zone)
-
-
-def count() -> int:
-    """How many accounts there are. In a system scope."""
-    return db.session().scalar(select(func.count()).select_from(Account)) or 0
