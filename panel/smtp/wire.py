@@ -1,6 +1,7 @@
 """The exact octets of addresses and letters on the wire."""
 
 import re
+from dataclasses import dataclass
 
 import idna
 
@@ -15,6 +16,18 @@ _LOCAL_PART = re.compile(rf'{_ATEXT}(?:\.{_ATEXT})*|"(?:[ !#-\[\]-~]|\\[ -~])*"'
 _DOMAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[A-Za-z0-9.:-]+\]")
 _LINE_BREAK = re.compile(rb"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class WireLetter:
+    """A letter ready for DATA, made by `panel.message` alone: CRLF lines, dots stuffed, the final dot at the end.
+
+    A session writes the octets as they are, so whoever makes one vouches for what `terminated` would have done.
+    `ascii` says whether they are all below 128.
+    """
+
+    octets: bytes
+    ascii: bool
 
 
 def mailbox(address: str, *, about: About) -> str:
