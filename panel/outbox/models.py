@@ -49,10 +49,10 @@ class Delivery(AccountOwned, Base):
         ),
         Index(
             "ix_deliveries_due",
-            "account_id",
-            "address_id",
+            text("coalesce(address_id, account_id)"),  # the lane: see `lane`
             "priority",
             "next_attempt_at",
+            "id",
             sqlite_where=text(_DUE),
             postgresql_where=text(_DUE),
         ),
@@ -87,6 +87,8 @@ class Delivery(AccountOwned, Base):
     priority: Mapped[int] = mapped_column(default=5)  # lower goes first
     next_attempt_at: Mapped[dt.datetime] = mapped_column(default=now)
     expires_at: Mapped[dt.datetime | None]
+    trying_since: Mapped[dt.datetime | None]  # the first temporary refusal, later by as long as it was held since
+    held_at: Mapped[dt.datetime | None]  # since when it has been `held`; null when it is not
     attempts: Mapped[int] = mapped_column(default=0)
     server_id: Mapped[uuid.UUID | None]  # at send; null: the platform server
     server_version: Mapped[int | None]
@@ -117,6 +119,7 @@ class Attempt(AccountOwned, Base):
     started_at: Mapped[dt.datetime]
     phase: Mapped[str] = mapped_column(String(16), default="")
     ended_at: Mapped[dt.datetime | None]
+    bytes_sent: Mapped[int | None]  # octets of the letter handed to the network
     outcome: Mapped[str | None] = mapped_column(String(16))
     about: Mapped[str | None] = mapped_column(String(16))
     failure: Mapped[str | None] = mapped_column(String(40))
