@@ -3,10 +3,21 @@
 from panel.accounts import models as accounts
 from panel.addresses import models as addresses
 from panel.campaigns import models as campaigns
+from panel.deliveries import models as deliveries
 from panel.events import models as events
 from panel.outbox import models as outbox
 from panel.participants import models as participants
 from panel.servers import models as servers
 from panel.suppressions import models as suppressions
 
-__all__ = ["accounts", "addresses", "campaigns", "events", "outbox", "participants", "servers", "suppressions"]
+__all__ = [
+    "accounts",
+    "addresses",
+    "campaigns",
+    "deliveries",
+    "events",
+    "outbox",
+    "participants",
+    "servers",
+    "suppressions",
+]

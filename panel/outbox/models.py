@@ -25,6 +25,7 @@ from panel.outbox.states import KINDS, STATES
 _ID = BigInteger().with_variant(Integer, "sqlite")
 _DUE = "state IN ('queued', 'deferred')"
 _CLAIMED = "lease_until IS NOT NULL"
+_AGAIN = "resend_of IS NOT NULL"
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -61,6 +62,13 @@ class Delivery(AccountOwned, Base):
         Index("ix_deliveries_log_state", "account_id", "state", "id"),
         Index("ix_deliveries_made_at", "account_id", "made_at"),
         Index("ix_deliveries_to_address", "account_id", "to_address"),
+        Index(
+            "ix_deliveries_resend_of",
+            "account_id",
+            "resend_of",
+            sqlite_where=text(_AGAIN),
+            postgresql_where=text(_AGAIN),
+        ),
         CheckConstraint(_one_of("state", STATES), name="state"),
         CheckConstraint(_one_of("kind", KINDS), name="kind"),
         owned_key("campaign_id", "campaigns"),
