@@ -2,6 +2,7 @@
 
 from panel.accounts import models as accounts
 from panel.addresses import models as addresses
+from panel.blasts import models as blasts
 from panel.campaigns import models as campaigns
 from panel.deliveries import models as deliveries
 from panel.events import models as events
@@ -13,6 +14,7 @@ from panel.suppressions import models as suppressions
 __all__ = [
     "accounts",
     "addresses",
+    "blasts",
     "campaigns",
     "deliveries",
     "events",

@@ -51,7 +51,10 @@ class Notification(AccountOwned, Base):
 
 
 class NotificationVersion(AccountOwned, Base):
-    """What a notification said from one save to the next. Never changed, so that a sent letter can be made again."""
+    """What a notification said from one save to the next. Never changed, so that a sent letter can be made again.
+
+    The words of a blast are one, too; they are of no notification.
+    """
 
     __tablename__ = "notification_versions"
     __table_args__ = (
@@ -61,7 +64,7 @@ class NotificationVersion(AccountOwned, Base):
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
-    notification_id: Mapped[uuid.UUID]
+    notification_id: Mapped[uuid.UUID | None]
     number: Mapped[int]
     subject: Mapped[str] = mapped_column(Text)
     preheader: Mapped[str] = mapped_column(Text, default="")

@@ -25,6 +25,8 @@ from panel.outbox.states import KINDS, STATES
 _ID = BigInteger().with_variant(Integer, "sqlite")
 _DUE = "state IN ('queued', 'deferred')"
 _CLAIMED = "lease_until IS NOT NULL"
+_OF_BLAST = "blast_id IS NOT NULL"
+_ONCE_OF_BLAST = "blast_id IS NOT NULL AND resend_of IS NULL"
 _AGAIN = "resend_of IS NOT NULL"
 
 
@@ -57,6 +59,24 @@ class Delivery(AccountOwned, Base):
             sqlite_where=text(_DUE),
             postgresql_where=text(_DUE),
         ),
+        # A blast mails each participant once; a person's *Resend* makes a new row beside it.
+        Index(
+            "uq_deliveries_blast_participant",
+            "blast_id",
+            "participant_id",
+            unique=True,
+            sqlite_where=text(_ONCE_OF_BLAST),
+            postgresql_where=text(_ONCE_OF_BLAST),
+        ),
+        # With the account, so that a blast's letters are counted without reading one of them.
+        Index(
+            "ix_deliveries_blast_state",
+            "blast_id",
+            "state",
+            "account_id",
+            sqlite_where=text(_OF_BLAST),
+            postgresql_where=text(_OF_BLAST),
+        ),
         Index("ix_deliveries_claimed", "lease_until", sqlite_where=text(_CLAIMED), postgresql_where=text(_CLAIMED)),
         Index("ix_deliveries_log", "account_id", "id"),
         Index("ix_deliveries_log_state", "account_id", "state", "id"),
@@ -84,6 +104,7 @@ class Delivery(AccountOwned, Base):
     notification_id: Mapped[uuid.UUID | None]
     notification_version_id: Mapped[uuid.UUID | None]
     event_id: Mapped[uuid.UUID | None]
+    blast_id: Mapped[uuid.UUID | None]
     participant_id: Mapped[uuid.UUID | None]
     to_address: Mapped[str] = mapped_column(String(320))
     values: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -19,6 +19,7 @@ FEATURES = (
     "participants",
     "suppressions",
     "deliveries",
+    "blasts",
     "testsend",
     "events",
     "stats",

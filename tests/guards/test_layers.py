@@ -22,7 +22,7 @@ TIERS = (
     ("campaigns",),
     ("participants", "suppressions"),
     ("deliveries",),
-    ("testsend", "events", "stats"),
+    ("blasts", "testsend", "events", "stats"),
     ("help", "mailbox"),
 )
 # Tables of plain words, free of any framework, which others read beside the feature's service.
