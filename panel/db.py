@@ -20,12 +20,14 @@ from sqlalchemy import (
     JSON,
     DateTime,
     Engine,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     MetaData,
     Uuid,
     create_engine,
     event,
+    literal,
 )
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -40,6 +42,7 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 ModelT = TypeVar("ModelT", bound="AccountOwned")
@@ -81,25 +84,29 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
-class clock(ColumnElement[dt.datetime]):  # noqa: N801 - an SQL function, written as one
+class clock(FunctionElement[dt.datetime]):  # noqa: N801 - an SQL function, written as one
     """The database's own time now, plus an offset in seconds: leases of many machines are measured by one clock."""
 
-    inherit_cache = False  # the offset is part of the text
+    inherit_cache = True
     type = UtcDateTime()
 
-    def __init__(self, offset: float = 0.0) -> None:
-        self.offset = offset
+    def __init__(self, offset: float | ColumnElement[float] = 0.0) -> None:
+        given = literal(round(offset, 3), Float()) if isinstance(offset, float | int) else offset
+        super().__init__(given)
 
 
 @compiles(clock, "sqlite")
-def _clock_sqlite(element: clock, _compiler: SQLCompiler, **_: Any) -> str:
+def _clock_sqlite(element: clock, compiler: SQLCompiler, **options: Any) -> str:
     # %f is seconds with three digits; six keep the text comparable with what UtcDateTime stores.
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.offset:+.3f} seconds')"
+    offset = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {offset} || ' seconds')"
 
 
 @compiles(clock)
-def _clock(element: clock, _compiler: SQLCompiler, **_: Any) -> str:
-    return f"(clock_timestamp() + interval '{element.offset:.3f} seconds')"
+def _clock(element: clock, compiler: SQLCompiler, **options: Any) -> str:
+    # A sub-select is evaluated once, so that an index can be searched by it; the bare function would be called for
+    # every row.
+    return f"(SELECT clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)}))"
 
 
 class Base(DeclarativeBase):
