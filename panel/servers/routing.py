@@ -6,9 +6,10 @@ import datetime as dt
 import ipaddress
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, select
 
 from panel import db
 from panel.accounts import service as accounts
@@ -110,6 +111,16 @@ def _platform(*, from_name: str, address: addresses.OutboundAddress | None = Non
         paused_until=None,
         fallback=False,
         confirmed=address is not None and address.confirmed_at is not None,
+    )
+
+
+def sends_still(server_id: ColumnElement[Any], version: ColumnElement[int]) -> ColumnElement[bool]:
+    """As a condition: true while these settings of an own server are the ones that send."""
+    return exists().where(
+        MailServer.id == server_id,
+        MailServer.version == version,
+        MailServer.enabled,
+        MailServer.state == "ready",
     )
 
 

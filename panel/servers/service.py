@@ -28,6 +28,7 @@ from panel.servers.routing import (
     for_address,
     platform_route,
     route_of,
+    sends_still,
     smtp_settings,
     stored_password,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "platform_route",
     "resume",
     "route_of",
+    "sends_still",
     "smtp_settings",
 ]
 

@@ -6,9 +6,9 @@ import datetime as dt
 import uuid
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, delete, exists, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
 from panel import db
@@ -52,6 +52,17 @@ def suppressed_among(addresses: Collection[str], campaign_id: uuid.UUID | None) 
         )
         found.update((row.address, row.reason) for row in db.session().execute(wanted))
     return found
+
+
+def stands_against(
+    account_id: ColumnElement[Any], address: ColumnElement[str], campaign_id: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    """As a condition: true where this account must not mail the (normalised) address for this campaign (or null)."""
+    return exists().where(
+        Suppression.account_id == account_id,
+        Suppression.address == address,
+        or_(Suppression.campaign_id.is_(None), Suppression.campaign_id == campaign_id),
+    )
 
 
 def _slices(addresses: list[str]) -> Iterator[list[str]]:
