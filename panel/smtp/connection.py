@@ -82,9 +82,10 @@ class Connection:
     def refuse_unasked(self) -> None:
         """Raise when the server has spoken out of turn: from then on no reply would answer what was asked.
 
-        A 421 is the exception: a server may say at any time that it closes (RFC 5321 section 3.8).
+        A 421 is the exception: a server may say at any time that it closes (RFC 5321 section 3.8). To be called only
+        while no reply is owed.
         """
-        if self.transport.pending:
+        if self.transport.look():
             reply = self.transport.read_reply(self.deadline(self._timeouts.reply))
             if reply.code == 421:
                 raise Refused(reply)

@@ -60,6 +60,21 @@ class About(StrEnum):
     QUOTA = "quota"
 
 
+class Renewal(StrEnum):
+    """When there is more of a quota that is used up."""
+
+    SECOND = "second"
+    """A limit by the second: after a few of them."""
+    MINUTE = "minute"
+    """A limit by the minute."""
+    HOUR = "hour"
+    """A limit by the hour."""
+    DAY = "day"
+    """A limit of 24 hours."""
+    UNKNOWN = "unknown"
+    """The server does not say, and its operator does not either."""
+
+
 class Phase(StrEnum):
     """How far a session has got; always known, also from another thread."""
 
@@ -88,7 +103,11 @@ class Outcome:
 
     `failure` is None exactly when it worked. `code` and `enhanced` are the server's reply code (RFC 5321 section 4.2)
     and enhanced status code (RFC 3463), where it gave a valid reply. `reply` is the server's own words, cleaned for
-    showing; `detail` is ours. `bytes_sent` counts the octets of the letter's body handed to the network.
+    showing; `detail` is ours. `bytes_sent` counts the octets of the letter's body handed to the network. `renews` is
+    given for a quota; `come_back` is in how many seconds the server wants us back, where it said so.
+
+    `stale` says that the connection ended before the server answered this letter's MAIL at all, without a word or with
+    a 421, after it had served another letter or had lain idle: that says nothing of the letter, nor of the server.
     """
 
     verdict: Verdict
@@ -100,6 +119,9 @@ class Outcome:
     reply: str | None = None
     detail: str = ""
     bytes_sent: int = 0
+    renews: Renewal | None = None
+    come_back: float | None = None
+    stale: bool = False
 
     @property
     def accepted(self) -> bool:

@@ -16,6 +16,8 @@ MAX_SHOWN = 600
 
 BLOT = "[hidden]"
 
+_ONE_LINE = {b"%d " % code: code for code in range(200, 600)}
+_CR = ord("\r")
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?!\S)")
 _ESCAPE_SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[!-/]+.?|.)?|\x9b[0-?]*[ -/]*[@-~]?"
@@ -81,7 +83,7 @@ class ReplyReader:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""
         self._code = b""
         self._lines: list[bytes] = []
         self._total = 0
@@ -91,12 +93,26 @@ class ReplyReader:
         """Whether octets have come that belong to no reply asked for so far."""
         return bool(self._buffer)
 
+    @property
+    def held(self) -> int:
+        """How many octets have come that belong to no reply asked for so far."""
+        return len(self._buffer)
+
     def feed(self, octets: bytes) -> None:
         """Take what was received."""
-        self._buffer += octets
+        self._buffer = self._buffer + octets if self._buffer else octets
 
     def next(self) -> Reply | None:
         """Return the next whole reply, or None when more octets are needed. Raises MalformedReply."""
+        buffer = self._buffer
+        end = buffer.find(b"\n")
+        if 0 <= end <= MAX_LINE and not self._lines and (code := _ONE_LINE.get(buffer[:4])):
+            # Nearly every reply is one line, and this is all there is to it.
+            self._buffer = buffer[end + 1 :]
+            return Reply(code, (buffer[4 : end - 1 if buffer[end - 1] == _CR else end],))
+        return self._next_of_lines()
+
+    def _next_of_lines(self) -> Reply | None:
         while True:
             end = self._buffer.find(b"\n")
             if self._buffer and not self._begins_like_a_reply():
@@ -110,8 +126,8 @@ class ReplyReader:
                 return reply
 
     def _take_line(self, end: int) -> Reply | None:
-        line = bytes(self._buffer[:end]).removesuffix(b"\r")
-        del self._buffer[: end + 1]
+        line = self._buffer[:end].removesuffix(b"\r")
+        self._buffer = self._buffer[end + 1 :]
         code, last = line[:3], line[3:4] != b"-"
         if self._lines and code != self._code:
             raise MalformedReply("The server’s reply changed its code from one line to the next.")

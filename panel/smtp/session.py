@@ -2,41 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from panel.smtp.connection import Connection, done, shown
+from panel.smtp.connection import Connection
 from panel.smtp.destination import DestinationPolicy, Resolver, system_resolver
-from panel.smtp.diagnosis import diagnose, verdict_of_break
 from panel.smtp.features import Features
-from panel.smtp.outcome import About, FailureCode, Outcome, Phase, SmtpFailure, Verdict
-from panel.smtp.reply import Reply
+from panel.smtp.mailing import Mailing
+from panel.smtp.outcome import Outcome, Phase, SmtpFailure
+from panel.smtp.pipeline import Pipeline
 from panel.smtp.settings import ServerSettings
 from panel.smtp.steps import Observer, Step, StepReporter
+from panel.smtp.submission import Journal, MakeLetter, Submission, make, prepare
 from panel.smtp.timeouts import Timeouts
 from panel.smtp.tls import TlsSummary
-from panel.smtp.trouble import TROUBLE, Broken, Refused, Unsendable
-from panel.smtp.wire import mailbox, terminated
+from panel.smtp.trouble import TROUBLE, Unsendable
 
-LAST_CHUNK = 64 * 1024
-"""Octets at a letter's end that are handed over at once, final dot included. The usual letter fits in whole."""
-
-MakeLetter = Callable[[bool], bytes]
-"""Makes a letter's lines; it is told whether the server takes 8BITMIME (RFC 6152) and must return ASCII if not."""
-
-_TRANSACTION = (Phase.MAIL, Phase.RCPT, Phase.DATA)
-_CREDENTIALS = (FailureCode.AUTH_UNAVAILABLE, FailureCode.AUTH_NEEDS_TLS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """One letter to one recipient: what `Session.send` takes."""
-
-    sender: str
-    recipient: str
-    letter: MakeLetter
-    before_body: Callable[[], None]
+__all__ = ["Journal", "MakeLetter", "Session", "Submission"]
 
 
 class Session:
@@ -44,7 +27,8 @@ class Session:
 
     `open()`, then `probe()` or `send()` for as long as it is `reusable`, then `quit()` and `close()`; as a context
     manager it closes by itself. All of it belongs to one thread, but for `abort()` and reading `phase`. The `observer`
-    is told each step; once it raises, it is told no more.
+    is told each step; once it raises, it is told no more. Without `ride` no letter's commands are sent together with
+    the body of the one before it: for servers that close after each letter, and may so lose their own last reply.
     """
 
     def __init__(
@@ -56,6 +40,7 @@ class Session:
         timeouts: Timeouts | None = None,
         observer: Observer | None = None,
         resolver: Resolver = system_resolver,
+        ride: bool = True,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._steps = StepReporter(observer)
@@ -67,8 +52,8 @@ class Session:
             steps=self._steps,
             resolver=resolver,
         )
-        self._needs_rset = False
-        self._bytes_sent = 0
+        self._mailing = Mailing(self._connection, self._timeouts)
+        self._ride = ride
 
     def __enter__(self) -> Self:
         return self
@@ -107,56 +92,77 @@ class Session:
         try:
             connection.open()
         except TROUBLE as trouble:
-            raise SmtpFailure(self._settle(trouble)) from trouble
-        connection.end, connection.phase = whole, Phase.READY
+            raise SmtpFailure(self._mailing.settle(trouble)) from trouble
+        connection.end = whole
+        self._mailing.opened()
 
     def probe(self, *, sender: str, recipient: str) -> None:
         """Ask whether the server would take a letter: MAIL, RCPT and RSET, never DATA. Raises SmtpFailure."""
+        mailing = self._mailing
+        mailing.begin()
+        self._steps.running(Step.SENDER)
         try:
-            self._envelope(sender, recipient)
+            mailing.say_envelope(prepare(sender=sender, recipient=recipient, made=None, features=self.features))
         except TROUBLE as trouble:
-            raise SmtpFailure(self._settle(trouble)) from trouble
-        self._needs_rset = True
+            raise SmtpFailure(mailing.settle(trouble)) from trouble
         self._connection.phase = Phase.READY
         try:
-            self._clear()
+            mailing.reset()
         except TROUBLE:
             # The question is answered; only the connection is of no more use.
             self.close()
 
     def send(self, *, sender: str, recipient: str, letter: MakeLetter, before_body: Callable[[], None]) -> Outcome:
-        """Send one letter and say what came of it; nothing that has to do with mail is raised.
+        """Send one letter, step by step, and say what came of it; nothing that has to do with mail is raised.
 
         `before_body` is called when the server has asked for the letter and none of it has left. What it raises is
         passed on, with the connection closed and no final dot said, which would have sent an empty letter. What
         `letter` raises is passed on, too; then nothing was said yet, and the connection stays.
         """
-        octets = letter(self.features.eightbitmime)
-        if not octets.isascii() and not self.features.eightbitmime:
-            raise ValueError("the letter must be ASCII for a server without 8BITMIME")
+        return self._send(sender, recipient, letter, lambda: None, before_body)
+
+    def _send(
+        self,
+        sender: str,
+        recipient: str,
+        letter: MakeLetter,
+        before_envelope: Callable[[], None],
+        before_body: Callable[[], None],
+    ) -> Outcome:
+        made, mailing = make(letter, self.features), self._mailing
+        mailing.begin()
+        self._steps.running(Step.SENDER)
         try:
-            self._envelope(sender, recipient, octets)
-            self._data()
-            self._call(before_body)
-            reply = self._body(terminated(octets))
-        except TROUBLE as trouble:
-            return self._settle(trouble)
-        self._connection.ok("The server has accepted the letter.", reply)
-        self._connection.phase = Phase.READY
-        return self._outcome(Verdict.ACCEPTED, About.MESSAGE, Phase.FINAL_DOT, reply=reply)
+            ready = prepare(sender=sender, recipient=recipient, made=made, features=self.features)
+        except Unsendable as trouble:
+            return mailing.settle(trouble)
+        mailing.tell(before_envelope)
+        return mailing.stepwise(ready, before_body)
 
-    def send_all(self, submissions: Iterable[Submission]) -> Iterator[Outcome]:
-        """Send letters in turn and yield each one's outcome; end early when the connection is of no more use.
+    def send_all(self, submissions: Iterable[Submission], journal: Journal) -> Iterator[Outcome]:
+        """Send letters and yield each one's outcome, in their order; end early when the connection is of no more use.
 
-        A submission may be asked for before the outcome of the one before it is yielded, so that both can share a
-        round trip one day; its `before_body` is called only after that outcome was taken.
+        Where the server offers PIPELINING (RFC 2920) a letter costs one round trip: its commands leave together with
+        the body of the letter before it. So a submission is taken when the server has asked for the body of the one
+        before it, and at the end there is an outcome for each that was taken. A letter that cannot go to this server
+        has its outcome without a call to the journal.
+
+        What the journal or the iterable raises is passed on, with the connection closed unless no letter was under
+        way; the letters that were taken and had no outcome yet were not sent. What making a letter raises is passed
+        on after the outcome of the one before it; of that letter nothing was said yet, and the connection stays.
         """
+        if self.features.pipelining and not self._steps.observed:
+            return Pipeline(self._mailing, journal, ride=self._ride).send_all(submissions)
+        return self._one_by_one(submissions, journal)
+
+    def _one_by_one(self, submissions: Iterable[Submission], journal: Journal) -> Iterator[Outcome]:
         for submission in submissions:
-            yield self.send(
-                sender=submission.sender,
-                recipient=submission.recipient,
-                letter=submission.letter,
-                before_body=submission.before_body,
+            yield self._send(
+                submission.sender,
+                submission.recipient,
+                submission.letter,
+                partial(journal.before_envelope, submission),
+                partial(journal.before_body, submission, None),
             )
             if not self.reusable:
                 return
@@ -181,126 +187,4 @@ class Session:
 
     def close(self) -> None:
         """Close the connection without a word."""
-        self._connection.transport.close()
-        self._connection.phase = Phase.CLOSED
-
-    def _envelope(self, sender: str, recipient: str, octets: bytes | None = None) -> None:
-        connection = self._connection
-        self._bytes_sent = 0
-        self._steps.running(Step.SENDER)
-        from_path, to_path = mailbox(sender, about=About.SENDER), mailbox(recipient, about=About.RECIPIENT)
-        options = self._mail_options(from_path, to_path, octets)
-        self._clear()
-        connection.phase = Phase.MAIL
-        reply = done(connection.command(f"MAIL FROM:<{from_path}>{options}".encode(), self._timeouts.reply))
-        connection.ok(f"The server takes mail from {sender}.", reply)
-        connection.phase = Phase.RCPT
-        self._steps.running(Step.RECIPIENT)
-        reply = done(connection.command(f"RCPT TO:<{to_path}>".encode(), self._timeouts.reply))
-        connection.ok(f"The server takes mail for {recipient}.", reply)
-
-    def _mail_options(self, from_path: str, to_path: str, octets: bytes | None) -> str:
-        features, options = self.features, ""
-        for path, about in ((from_path, About.SENDER), (to_path, About.RECIPIENT)):
-            if not path.isascii():
-                if not features.smtputf8:
-                    raise Unsendable(about, "The server does not take addresses with letters beyond ASCII.")
-                options = " SMTPUTF8"
-        if octets is None:
-            return options
-        if features.size and len(octets) > features.size:
-            raise Unsendable(About.MESSAGE, f"The server takes letters of at most {features.size:,} bytes.")
-        if not octets.isascii():
-            options = " BODY=8BITMIME" + options
-        return options if features.size is None else f" SIZE={len(octets)}{options}"
-
-    def _clear(self) -> None:
-        """Take back what is left of a letter that did not come about (RSET)."""
-        if not self._needs_rset:
-            return
-        reply = self._connection.command(b"RSET", self._timeouts.reply)
-        if reply.code == 421:
-            raise Refused(reply)
-        if not reply.positive:
-            raise Broken(FailureCode.PROTOCOL_ERROR, "The server would not let go of the letter before.")
-        self._needs_rset = False
-
-    def _data(self) -> None:
-        connection = self._connection
-        connection.phase = Phase.DATA
-        self._steps.running(Step.DATA)
-        done(connection.command(b"DATA", self._timeouts.data), wanted=354)
-        # A reply sent ahead would be taken for the one to the final dot.
-        connection.refuse_unasked()
-
-    def _call(self, before_body: Callable[[], None]) -> None:
-        try:
-            before_body()
-        except BaseException:
-            self.close()
-            raise
-
-    def _body(self, octets: bytes) -> Reply:
-        connection, transport = self._connection, self._connection.transport
-        view, last = memoryview(octets), max(0, len(octets) - LAST_CHUNK)
-        deadline = connection.deadline(self._timeouts.body)
-        connection.phase = Phase.BODY
-        if last:
-            transport.write(view[:last], deadline)
-            self._bytes_sent = last
-        # From here on it cannot be known whether the server has the final dot until it says so.
-        connection.phase = Phase.FINAL_DOT
-        transport.write(view[last:], deadline)
-        self._bytes_sent = len(octets)
-        return done(transport.read_reply(connection.deadline(self._timeouts.final_dot)))
-
-    def _settle(self, trouble: Broken | Refused | Unsendable) -> Outcome:
-        """Turn trouble into an outcome and leave the connection either fit for the next letter or closed."""
-        connection, phase = self._connection, self.phase
-        if isinstance(trouble, Refused):
-            found = diagnose(phase=phase, reply=trouble.reply)
-            outcome = self._outcome(found.verdict, found.about, phase, failure=found.failure, reply=trouble.reply)
-        elif isinstance(trouble, Unsendable):
-            outcome = self._outcome(
-                Verdict.PERMANENT, trouble.about, phase, failure=_UNSENDABLE[trouble.about], detail=trouble.detail
-            )
-        else:
-            about = About.CREDENTIALS if trouble.failure in _CREDENTIALS else About.SERVER
-            verdict = verdict_of_break(phase=phase, failure=trouble.failure)
-            outcome = self._outcome(verdict, about, phase, failure=trouble.failure, detail=trouble.detail)
-        self._steps.failed(outcome)
-        if isinstance(trouble, Broken) or outcome.code == 421:
-            self.close()
-        elif phase in (*_TRANSACTION, Phase.FINAL_DOT):
-            self._needs_rset = phase in _TRANSACTION
-            connection.phase = Phase.READY
-        return outcome
-
-    def _outcome(
-        self,
-        verdict: Verdict,
-        about: About,
-        phase: Phase,
-        *,
-        failure: FailureCode | None = None,
-        reply: Reply | None = None,
-        detail: str = "",
-    ) -> Outcome:
-        return Outcome(
-            verdict=verdict,
-            about=about,
-            phase=phase,
-            failure=failure,
-            code=reply.code if reply else None,
-            enhanced=reply.enhanced if reply else None,
-            reply=shown(reply, self._connection.clean) if reply else None,
-            detail=detail,
-            bytes_sent=self._bytes_sent,
-        )
-
-
-_UNSENDABLE = {
-    About.SENDER: FailureCode.SENDER_REFUSED,
-    About.RECIPIENT: FailureCode.RECIPIENT_REFUSED,
-    About.MESSAGE: FailureCode.MESSAGE_REFUSED,
-}
+        self._mailing.close()

@@ -1,33 +1,43 @@
-"""The connection: a socket to a vetted address, with an end to every wait and a bound on every reply."""
+"""The connection: a socket to a vetted address, with an end to every wait and a bound on every reply.
 
+The socket does not block: what can be done at once costs one system call, and only what must wait is waited for.
+"""
+
+import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from panel.smtp.destination import VettedAddress
 from panel.smtp.outcome import FailureCode
-from panel.smtp.reply import MalformedReply, Reply, ReplyReader
+from panel.smtp.reply import MAX_TOTAL, MalformedReply, Reply, ReplyReader
 from panel.smtp.tls import TlsSummary, handshake_failure, summary
-from panel.smtp.trouble import Broken
+from panel.smtp.trouble import Broken, SpokeEarly
 
 RECEIVE = 16 * 1024
+
+_MUST_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Transport:
     """One connection. Every method but `abort` belongs to the thread that talks; deadlines are of `time.monotonic`.
 
-    All trouble is raised as Broken: `canceled` after `abort`, whatever the socket itself said.
+    All trouble is raised as Broken: `canceled` after `abort`, whatever the socket itself said. `written` counts the
+    octets handed to the network so far: what is not in it has not left, also when `write` raises.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
+        self._readable = select.poll()
         self._replies = ReplyReader()
         self._speaks_smtp = False
         self._aborted = False
+        self._cut_short = False
+        self.written = 0
 
     @property
     def is_open(self) -> bool:
@@ -41,7 +51,7 @@ class Transport:
 
     @property
     def pending(self) -> bool:
-        """Whether the server has said more than it was asked."""
+        """Whether more has been read than the replies that were asked for."""
         return self._replies.pending
 
     def connect(self, addresses: Sequence[VettedAddress], *, deadline: float, each: float) -> VettedAddress:
@@ -67,6 +77,7 @@ class Transport:
         try:
             sock.settimeout(_left(deadline))
             sock.connect(address.sockaddr)
+            sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         except OSError as error:
@@ -83,8 +94,9 @@ class Transport:
                 sock.close()
                 raise self._broken(FailureCode.CANCELED, "")
             self._sock = sock
+            self._readable = _poll(sock, select.POLLIN)
             self._replies = ReplyReader()
-            self._speaks_smtp = False
+            self._speaks_smtp = self._cut_short = False
 
     def start_tls(
         self, *, context: ssl.SSLContext, host: str, deadline: float, after_starttls: bool = False
@@ -97,24 +109,95 @@ class Transport:
             with self._lock:
                 sock = context.wrap_socket(self._connected(), server_hostname=host, do_handshake_on_connect=False)
                 self._sock = sock
-            sock.settimeout(_left(deadline))
-            sock.do_handshake()
+            self._shake_hands(sock, deadline)
         except OSError as error:
             problem = handshake_failure(error, after_starttls=after_starttls)
             raise self._broken(problem.failure, problem.detail) from error
         return summary(sock)
 
-    def write(self, octets: bytes | memoryview, deadline: float) -> None:
-        """Send all of it."""
-        sock, rest = self._connected(), memoryview(octets)
+    @staticmethod
+    def _shake_hands(sock: ssl.SSLSocket, deadline: float) -> None:
+        while True:
+            try:
+                return sock.do_handshake()
+            except _MUST_WAIT as wish:
+                _wait(_poll(sock, _wanted(wish, select.POLLIN)), deadline)
+
+    def write(self, octets: bytes | memoryview, deadline: float, *, unanswered: int = 0) -> None:
+        """Send all of it.
+
+        What the server says meanwhile is read, as one that waits for its words to be taken may take no more of ours.
+        To the first `unanswered` octets there can be no answer yet: raises SpokeEarly when it speaks before they have
+        left. Trouble after they have is left to whoever reads next, as the answer to them may be there already; but
+        nothing is written any more.
+        """
+        sock = self._connected()
+        if self._cut_short:
+            raise self._hung_up()
         try:
-            while rest:
-                sock.settimeout(_left(deadline))
-                rest = rest[sock.send(rest) :]
-        except TimeoutError as error:
-            raise self._broken(FailureCode.TIMED_OUT, "The server stopped taking what was sent.") from error
+            count = sock.send(octets)
+        except _MUST_WAIT:
+            count = 0
         except OSError as error:
-            raise self._broken(FailureCode.PROTOCOL_ERROR, "The server hung up in mid-conversation.") from error
+            raise self._hung_up() from error
+        self.written += count
+        if count < len(octets):
+            self._write_rest(sock, memoryview(octets)[count:], deadline, unanswered - count if unanswered else None)
+
+    def _write_rest(self, sock: socket.socket, rest: memoryview, deadline: float, unanswered: int | None) -> None:
+        end = self.written + (unanswered or 0)
+        try:
+            for count in self._pieces(sock, rest, deadline, silent_until=end):
+                self.written += count
+        except OSError as error:
+            if unanswered is not None and self.written >= end:
+                self._cut_short = True
+            elif isinstance(error, TimeoutError):
+                raise self._broken(FailureCode.TIMED_OUT, "The server stopped taking what was sent.") from error
+            else:
+                raise self._hung_up() from error
+
+    def _pieces(self, sock: socket.socket, rest: memoryview, deadline: float, *, silent_until: int) -> Iterator[int]:
+        """Send what is left in pieces, each when the socket takes one, and yield how long each was."""
+        wanted = select.POLLIN | select.POLLOUT
+        while rest:
+            ready = _wait(_poll(sock, wanted), deadline)
+            if ready & ~select.POLLOUT and self._hear(sock) and self.written < silent_until:
+                raise SpokeEarly
+            wanted = select.POLLIN | select.POLLOUT
+            try:
+                count = sock.send(rest)
+            except _MUST_WAIT as wish:
+                wanted = select.POLLIN | _wanted(wish, select.POLLOUT)
+                continue
+            yield count
+            rest = rest[count:]
+
+    def _hear(self, sock: socket.socket) -> bool:
+        """Take in what the server has said while it is being written to."""
+        try:
+            octets = sock.recv(RECEIVE)
+        except _MUST_WAIT:
+            return False
+        if not octets or self._replies.held > MAX_TOTAL:
+            raise ConnectionError("the server reads no more, or says far more than it was asked")
+        self._replies.feed(octets)
+        return True
+
+    def look(self) -> bool:
+        """Whether the server has said something that nobody has read; without waiting. Raises Broken if it hung up."""
+        if self._replies.pending:
+            return True
+        try:
+            octets = self._connected().recv(RECEIVE)
+        except _MUST_WAIT:
+            return False
+        except OSError as error:
+            raise self._hung_up() from error
+        if not octets:
+            raise self._hung_up()
+        self._replies.feed(octets)
+        return True
 
     def read_reply(self, deadline: float) -> Reply:
         """Wait for one whole reply. The failure is `not_smtp` when the very first one does not even begin like one."""
@@ -131,14 +214,21 @@ class Transport:
     def _receive(self, deadline: float) -> bytes:
         sock = self._connected()
         try:
-            sock.settimeout(_left(deadline))
-            octets = sock.recv(RECEIVE)
+            if not isinstance(sock, ssl.SSLSocket):
+                # A reply is hardly ever there yet, and to wait first costs less than to fail first. TLS may hold one.
+                _wait(self._readable, deadline)
+            while True:
+                try:
+                    octets = sock.recv(RECEIVE)
+                    break
+                except _MUST_WAIT as wish:
+                    _wait(_poll(sock, _wanted(wish, select.POLLIN)), deadline)
         except TimeoutError as error:
             raise self._broken(FailureCode.TIMED_OUT, "The server did not answer in time.") from error
         except OSError as error:
-            raise self._broken(FailureCode.PROTOCOL_ERROR, "The connection was cut off.") from error
+            raise self._broken(FailureCode.PROTOCOL_ERROR, "The connection was cut off.", hung_up=True) from error
         if not octets:
-            raise self._broken(FailureCode.PROTOCOL_ERROR, "The server hung up in mid-conversation.")
+            raise self._hung_up()
         return octets
 
     def abort(self) -> None:
@@ -162,8 +252,34 @@ class Transport:
             raise self._broken(FailureCode.PROTOCOL_ERROR, "There is no connection.")
         return self._sock
 
-    def _broken(self, failure: FailureCode, detail: str) -> Broken:
-        return Broken(FailureCode.CANCELED, "Canceled.") if self._aborted else Broken(failure, detail)
+    def _hung_up(self) -> Broken:
+        return self._broken(FailureCode.PROTOCOL_ERROR, "The server hung up in mid-conversation.", hung_up=True)
+
+    def _broken(self, failure: FailureCode, detail: str, *, hung_up: bool = False) -> Broken:
+        if self._aborted:
+            return Broken(FailureCode.CANCELED, "Canceled.")
+        return Broken(failure, detail, hung_up=hung_up)
+
+
+def _poll(sock: socket.socket, events: int) -> select.poll:
+    poll = select.poll()
+    poll.register(sock, events)
+    return poll
+
+
+def _wanted(wish: OSError, usual: int) -> int:
+    """Return what to wait for: TLS may have to read in order to write, and the other way round."""
+    if isinstance(wish, ssl.SSLWantReadError):
+        return select.POLLIN
+    return select.POLLOUT if isinstance(wish, ssl.SSLWantWriteError) else usual
+
+
+def _wait(poll: select.poll, deadline: float) -> int:
+    """Wait until one of the events is there, and return it with others. Raises TimeoutError at the deadline."""
+    ready = poll.poll(_left(deadline) * 1000)
+    if not ready:
+        raise TimeoutError
+    return ready[0][1]
 
 
 def _left(deadline: float) -> float:

@@ -5,12 +5,13 @@ from panel.smtp.reply import Reply
 
 
 class Broken(Exception):
-    """The conversation cannot go on: the connection is of no more use."""
+    """The conversation cannot go on: the connection is of no more use. `hung_up` says that the server ended it."""
 
-    def __init__(self, failure: FailureCode, detail: str) -> None:
+    def __init__(self, failure: FailureCode, detail: str, *, hung_up: bool = False) -> None:
         super().__init__(detail)
         self.failure = failure
         self.detail = detail
+        self.hung_up = hung_up
 
 
 class Refused(Exception):
@@ -30,5 +31,9 @@ class Unsendable(Exception):
         self.detail = detail
 
 
+class SpokeEarly(Exception):
+    """The server speaks though what it could be answering has not left yet."""
+
+
 TROUBLE = (Broken, Refused, Unsendable)
-"""All of them, to be caught together."""
+"""All that make an outcome, to be caught together."""

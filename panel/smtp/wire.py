@@ -14,6 +14,7 @@ MAX_LOCAL_PART = 64  # RFC 5321 section 4.5.3.1.1
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _LOCAL_PART = re.compile(rf'{_ATEXT}(?:\.{_ATEXT})*|"(?:[ !#-\[\]-~]|\\[ -~])*"')
 _DOMAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[A-Za-z0-9.:-]+\]")
+_PLAIN = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 _LINE_BREAK = re.compile(rb"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -36,6 +37,8 @@ def mailbox(address: str, *, about: About) -> str:
     The local part stays as it is, and needs SMTPUTF8 (RFC 6531) when it is not ASCII. Raises Unsendable for anything
     that could end the command, or that is not a mailbox.
     """
+    if len(address) <= MAX_LOCAL_PART and _PLAIN.fullmatch(address):
+        return address  # as are nearly all
     local, _, domain = address.rpartition("@")
     if _UNPRINTABLE.search(address):
         raise Unsendable(about, "The address holds a line break or another control character.")

@@ -41,7 +41,7 @@ def test_it_says_not_sent_when_it_breaks_within_the_body() -> None:
         client.open()
         outcome = send(client, b"x" * 70 + b"\r\n" + b"y" * 30_000_000)
     assert (outcome.verdict, outcome.phase) == (Verdict.NOT_SENT, Phase.BODY)
-    assert outcome.bytes_sent == 0
+    assert 0 < outcome.bytes_sent < 30_000_000
 
 
 def test_it_says_not_sent_when_the_server_takes_no_more_of_the_body() -> None:

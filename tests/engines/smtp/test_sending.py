@@ -2,16 +2,13 @@
 
 import pytest
 
+from panel.smtp.mailing import LAST_CHUNK
 from panel.smtp.outcome import About, FailureCode, Phase, SmtpFailure, Verdict
-from panel.smtp.session import LAST_CHUNK, Submission
 from panel.smtp.steps import Step
 from tests.engines.smtp.kit import (
-    LETTER,
-    PASSWORD,
     PATIENT,
     RECIPIENT,
     SENDER,
-    USERNAME,
     Watcher,
     send,
     session,
@@ -200,7 +197,7 @@ def test_it_knows_nothing_was_sent_when_a_kept_connection_was_closed_meanwhile()
         assert send(client).accepted
         server.finish()
         outcome = send(client)
-        assert (outcome.verdict, outcome.bytes_sent) == (Verdict.NOT_SENT, 0)
+        assert (outcome.verdict, outcome.bytes_sent, outcome.stale) == (Verdict.NOT_SENT, 0, True)
 
 
 # ---- before the body
@@ -320,52 +317,3 @@ def test_it_counts_a_probe_whose_reset_fails_as_passed() -> None:
         client.open()
         client.probe(sender=SENDER, recipient=RECIPIENT)
         assert not client.reusable
-
-
-# ---- several letters
-
-
-def test_it_sends_all_of_several_letters_each_recorded_before_the_next_begins() -> None:
-    order: list[str] = []
-
-    def submission(number: int) -> Submission:
-        return Submission(
-            sender=SENDER,
-            recipient=f"friend{number}@example.net",
-            letter=lambda _eightbit: LETTER,
-            before_body=lambda: order.append(f"begin {number}"),
-        )
-
-    with (
-        MailServer(security="tls", username=USERNAME, password=PASSWORD) as server,
-        session(server.port, security="tls", username=USERNAME, password=PASSWORD) as client,
-    ):
-        client.open()
-        for number, outcome in enumerate(client.send_all(submission(number) for number in range(3))):
-            assert outcome.accepted
-            order.append(f"record {number}")
-        assert len(server.wait_for(3)) == 3
-    assert order == [f"{what} {number}" for number in range(3) for what in ("begin", "record")]
-
-
-def test_it_stops_asking_for_letters_when_the_connection_is_of_no_more_use() -> None:
-    def script(peer: Peer) -> None:
-        peer.greet()
-        peer.take_envelope()
-        peer.hear_letter()
-        peer.say("421 enough for today")
-
-    asked: list[int] = []
-
-    def submissions():
-        for number in range(3):
-            asked.append(number)
-            yield Submission(
-                sender=SENDER, recipient=RECIPIENT, letter=lambda _eightbit: LETTER, before_body=lambda: None
-            )
-
-    with ScriptedServer(script) as server, session(server.port) as client:
-        client.open()
-        outcomes = list(client.send_all(submissions()))
-    assert [outcome.verdict for outcome in outcomes] == [Verdict.TEMPORARY]
-    assert asked == [0]
