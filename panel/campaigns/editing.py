@@ -9,15 +9,17 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from panel import db
+from panel import db, previews
 from panel.accounts import service as accounts
-from panel.campaigns import drafts, frames, pages
+from panel.campaigns import drafts, pages
 from panel.campaigns import service as campaigns
-from panel.campaigns.drafts import Preview, Words
-from panel.campaigns.forms import WordsForm, problem_words
+from panel.campaigns.drafts import Preview
 from panel.campaigns.service import Notification, NotificationVersion
-from panel.message import tags
+from panel.message import drafting, tags
+from panel.message.drafting import problem_words
 from panel.message.template import TemplateProblems
+from panel.web import frames
+from panel.web.words import WordsForm
 
 _BASE = "/campaigns/<uuid:campaign_id>/notifications/<uuid:notification_id>"
 
@@ -52,7 +54,7 @@ def notification(campaign_id: uuid.UUID, notification_id: uuid.UUID) -> Answer:
 
 
 def _save(found: Notification, form: WordsForm, based_on: NotificationVersion) -> NotificationVersion:
-    words = Words(**form.words())
+    words = form.words()
     text = drafts.own_text(campaigns.KINDS[found.kind], words, based_on)
     return campaigns.save_version(
         found.id, subject=words.subject, preheader=words.preheader, html=words.html, text=text, made_by=current_user.id
@@ -75,10 +77,10 @@ def preview(campaign_id: uuid.UUID, notification_id: uuid.UUID) -> Answer:
     found = campaigns.get_notification(notification_id, campaign_id=campaign_id)
     form = WordsForm()
     kind = campaigns.KINDS[found.kind]
-    shown = drafts.preview(campaigns.get(campaign_id), kind, Words(**form.words()), _based_on(found, form))
+    shown = drafts.preview(campaigns.get(campaign_id), kind, form.words(), _based_on(found, form))
     if request.headers.get("HX-Request"):
         # While the words cannot be rendered, the letter that is in the frame stays there.
-        token = drafts.keep(shown.letter.html) if shown.letter else request.form.get("shown")
+        token = previews.keep(shown.letter.html) if shown.letter else request.form.get("shown")
         return render_template("campaigns/_preview.html", **_preview_context(found, shown, token))
     if shown.letter is None:
         return frames.note("It cannot be sent like this:", _lines(shown), 422)
@@ -88,7 +90,7 @@ def preview(campaign_id: uuid.UUID, notification_id: uuid.UUID) -> Answer:
 def preview_letter(campaign_id: uuid.UUID, notification_id: uuid.UUID, token: str) -> Answer:
     """The letter of a preview, for its frame."""
     campaigns.get_notification(notification_id, campaign_id=campaign_id)
-    html = drafts.kept(token)
+    html = previews.kept(token)
     if html is None:
         return frames.note("This preview has been forgotten. Change something in the words to make it again.", [], 404)
     return frames.letter(html)
@@ -100,7 +102,7 @@ def make_text(campaign_id: uuid.UUID, notification_id: uuid.UUID) -> Answer:
     form = WordsForm()
     status = 200
     try:
-        form.text.data = drafts.made_text(campaigns.KINDS[found.kind], Words(**form.words()))
+        form.text.data = drafting.made_text(form.words(), allowed=campaigns.KINDS[found.kind].tags)
     except TemplateProblems as error:
         form.add_problems(error.problems)
         status = 422
@@ -153,8 +155,8 @@ def _editor(found: Notification, form: WordsForm) -> str:
     kind = campaigns.KINDS[found.kind]
     token = None
     if form.is_submitted():
-        shown = drafts.preview(campaign, kind, Words(**form.words()), _based_on(found, form))
-        token = drafts.keep(shown.letter.html) if shown.letter else None
+        shown = drafts.preview(campaign, kind, form.words(), _based_on(found, form))
+        token = previews.keep(shown.letter.html) if shown.letter else None
     else:
         shown = drafts.preview_version(campaign, kind, campaigns.current_version(found))
     return render_template(
@@ -176,8 +178,12 @@ def _tag_menu(found: Notification) -> list[tuple[str, list[tags.MergeTag]]]:
 
 def _preview_context(found: Notification, shown: Preview, token: str | None) -> dict[str, Any]:
     """`token` names the letter in the frame; without one it is the saved version."""
+    here = {"campaign_id": found.campaign_id, "notification_id": found.id}
+    version = url_for("campaigns.version_letter", version_id=found.current_version_id, **here)
     return {
         "notification": found,
+        "preview_url": url_for("campaigns.preview", **here),
+        "frame_url": url_for("campaigns.preview_letter", token=token, **here) if token else version,
         "senders": pages.senders(campaigns.get(found.campaign_id)),
         "preview": shown,
         "preview_problems": _lines(shown),

@@ -1,21 +1,19 @@
-"""What people fill in about campaigns and notifications."""
+"""What people fill in about campaigns."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from flask_wtf import FlaskForm
-from wtforms import HiddenField, SelectField, StringField, TextAreaField
+from wtforms import SelectField, StringField
 from wtforms.validators import DataRequired, Length, Optional, ValidationError
 
 from panel.addresses.service import OutboundAddress
-from panel.campaigns.service import Campaign, Details, NotificationVersion
+from panel.campaigns.service import Campaign, Details
 from panel.message.addresses import InvalidHeaderText, check_header_text
-from panel.message.template import Problem
 
 _DEFAULT = ""
 
@@ -94,38 +92,3 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     def of(cls, campaign: Campaign) -> CampaignForm:
         """The form of a campaign as it is; in a POST, as it was sent."""
         return cls(obj=campaign, address_id=str(campaign.address_id or _DEFAULT))
-
-
-class WordsForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
-    """A notification's words. What can be said of them is said by `message.template.prepare`, not by validators."""
-
-    subject = StringField("Subject")
-    preheader = StringField("Preview text", description="What the inbox shows after the subject. It may be empty.")
-    html = TextAreaField("Body, as HTML")
-    text = TextAreaField("Text part")
-    based_on = HiddenField()  # the version whose words the form was filled with
-
-    def add_problems(self, problems: Iterable[Problem]) -> None:
-        """Puts each problem beside its field, with its line and tag."""
-        for problem in problems:
-            field = self[problem.field]
-            field.errors = [*field.errors, problem_words(problem)]
-
-    def fill(self, version: NotificationVersion) -> None:
-        """Shows a version's words."""
-        self.subject.data = version.subject
-        self.preheader.data = version.preheader
-        self.html.data = version.html_source
-        self.text.data = version.text
-        self.based_on.data = str(version.id)
-
-    def words(self) -> dict[str, Any]:
-        """The words as typed."""
-        return {name: self[name].data or "" for name in ("subject", "preheader", "html", "text")}
-
-
-def problem_words(problem: Problem) -> str:
-    """A problem as it is shown beside its field."""
-    where = f"Line {problem.line}" if problem.field in ("html", "text") else ""
-    place = ", ".join(part for part in (where, problem.tag) if part)
-    return f"{place}: {problem.message}" if place else problem.message
