@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from html import escape
 from typing import Any
 
@@ -10,6 +11,7 @@ from panel.campaigns import service as campaigns
 from panel.message.letter import Letter, LetterHeaders, build
 from panel.message.template import Footer, Rendered
 from panel.outbox.service import Delivery
+from panel.participants import service as participants
 from panel.servers.service import Envelope
 
 _LINK = re.compile(r"https?://[^\s<>\"']+")
@@ -38,9 +40,32 @@ def letter_values(
     return {"tags": tags, "to_name": to_name, "footer": footer}
 
 
+def values_of(values: dict[str, Any], *, account_id: uuid.UUID, participant_id: uuid.UUID | None) -> dict[str, Any]:
+    """What a letter is made of: a row's `values`, and the links that those of a blast leave out.
+
+    A blast's rows are made in SQL, which cannot sign a link. What they hold under `links` is the address of the panel
+    at that time; the rest of a link depends on the participant alone, so it comes out the same every time.
+    """
+    base = values.get("links")
+    if base is None or participant_id is None:
+        return values
+    token = participants.token_of(account_id, participant_id)
+    unsubscribe = f"{base}/u/{token}"
+    links = {"unsubscribe_url": unsubscribe, "preferences_url": f"{base}/p/{token}"}
+    return {
+        "tags": values["tags"] | links,
+        "to_name": values["to_name"],
+        "footer": values["footer"] | {"unsubscribe_url": unsubscribe},
+    }
+
+
+def _values(delivery: Delivery) -> dict[str, Any]:
+    return values_of(delivery.values, account_id=delivery.account_id, participant_id=delivery.participant_id)
+
+
 def render(delivery: Delivery) -> Rendered:
     """Subject and bodies."""
-    values = delivery.values
+    values = _values(delivery)
     if delivery.notification_version_id is None:
         text = values["text"]
         return Rendered(subject=values["subject"], text=text, html=values["html"] or _page(text))
@@ -56,12 +81,13 @@ def _page(text: str) -> str:
 def letter_of(delivery: Delivery, envelope: Envelope | None = None) -> Letter:
     """The whole letter. `envelope` says who it comes from; without one it is what the delivery was sent with."""
     sender = _envelope_of(envelope) if envelope else (delivery.sent_from or {})
-    footer = delivery.values.get("footer")
+    values = _values(delivery)
+    footer = values.get("footer")
     headers = LetterHeaders(
         from_name=sender.get("from_name", ""),
         from_address=sender["from_address"],
         reply_to=sender.get("reply_to"),
-        to_name=delivery.values.get("to_name"),
+        to_name=values.get("to_name"),
         to_address=delivery.to_address,
         message_id=delivery.message_id,
         date=delivery.date,

@@ -25,6 +25,9 @@ class MergeTag:
 
 
 _LIST: Final = (
+    MergeTag("recipient.first_name", "First name of the person who gets the letter", "Robin", fallback="there"),
+    MergeTag("recipient.last_name", "Last name of the person who gets the letter", "Meyer"),
+    MergeTag("recipient.email", "Email address of the person who gets the letter", "robin@example.com"),
     MergeTag("referrer.first_name", "First name of the person who refers", "Robin", fallback="there"),
     MergeTag("referrer.last_name", "Last name of the person who refers", "Meyer"),
     MergeTag("referrer.email", "Email address of the person who refers", "robin@example.com"),
@@ -51,6 +54,7 @@ _LIST: Final = (
 
 TAGS: Final[Mapping[str, MergeTag]] = {tag.name: tag for tag in _LIST}
 
+RECIPIENT: Final = frozenset(name for name in TAGS if name.startswith("recipient."))
 REFERRER: Final = frozenset(name for name in TAGS if name.startswith("referrer."))
 FRIEND: Final = frozenset(name for name in TAGS if name.startswith("friend."))
 REWARD: Final = frozenset(name for name in TAGS if name.startswith("reward."))
@@ -59,6 +63,7 @@ CAMPAIGN: Final = frozenset({"campaign.name", "company.name"})
 LINKS: Final = frozenset({"unsubscribe_url", "preferences_url"})
 
 _GROUPS: Final = (
+    ("Recipient", RECIPIENT),
     ("Referrer", REFERRER),
     ("Friend", FRIEND),
     ("Reward", REWARD),

@@ -46,7 +46,7 @@ def page(
     wanted = (
         select(Participant, _Referrer.email)
         .outerjoin(_Referrer, _Referrer.id == Participant.referred_by)
-        .where(Participant.campaign_id == campaign_id, *_matching(search), *_beside(older_than, newer_than))
+        .where(Participant.campaign_id == campaign_id, *matching(search), *_beside(older_than, newer_than))
         .order_by(*_order(newest_first=not backwards))
         .limit(PAGE + 1)
     )
@@ -74,7 +74,7 @@ def _order(*, newest_first: bool) -> tuple[ColumnElement[Any], ...]:
     return Participant.made_at.asc(), Participant.id.asc()
 
 
-def _matching(search: str) -> list[ColumnElement[bool]]:
+def matching(search: str) -> list[ColumnElement[bool]]:
     """Every word of the search is somewhere in the address or the names."""
     columns = (Participant.email, Participant.first_name, Participant.last_name)
     return [or_(*(column.icontains(word, autoescape=True) for column in columns)) for word in search.split()[:5]]

@@ -14,18 +14,22 @@ from panel import db
 from panel.campaigns import service as campaigns
 from panel.campaigns.service import Campaign
 from panel.message.addresses import normalise
-from panel.participants.links import find_by_token, preferences_url, unsubscribe_token, unsubscribe_url
+from panel.participants.links import find_by_token, preferences_url, token_of, unsubscribe_token, unsubscribe_url
 from panel.participants.listing import Line, Page, count, page
 from panel.participants.models import Participant
+from panel.participants.selection import Selection, selected
 
 __all__ = [
     "Line",
     "Page",
     "Participant",
+    "Selection",
     "count",
     "find_by_token",
     "page",
     "preferences_url",
+    "selected",
+    "token_of",
     "unsubscribe_token",
     "unsubscribe_url",
 ]

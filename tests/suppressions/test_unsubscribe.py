@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 import pytest
 from flask.testing import FlaskClient
+from itsdangerous import URLSafeSerializer
 
 from panel import db
 from panel.campaigns.service import Campaign
@@ -128,3 +130,17 @@ def test_it_refuses_another_choice(world: World, robin: Participant, token: str)
 
 def test_it_asks_the_preferences_form_for_its_token(world: World, reader: FlaskClient, token: str) -> None:
     assert reader.post(f"/p/{token}", data={"choice": "nothing"}).status_code == 400
+
+
+def test_it_still_reads_links_of_the_first_form(world: World, reader: FlaskClient, robin: Participant) -> None:
+    old = URLSafeSerializer(world.settings.secret_key, salt="unsubscribe").dumps([robin.account_id.hex, robin.id.hex])
+    assert "robin@example.com" in reader.get(f"/u/{old}").get_data(as_text=True)
+
+
+def test_it_takes_no_link_whose_proof_is_another_ones(world: World, reader: FlaskClient, token: str) -> None:
+    with world.app.app_context():
+        other = participants.token_of(uuid.uuid4(), uuid.uuid4())
+    assert len(other) == len(token)
+    made_up = token[:42] + other[42:]
+    assert "robin@example.com" not in reader.get(f"/u/{made_up}").get_data(as_text=True)
+    assert reader.post(f"/u/{made_up}").status_code == 404
