@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from panel.smtp.connection import Connection, done, shown
 from panel.smtp.diagnosis import diagnose, verdict_of_break
@@ -68,10 +69,15 @@ class Mailing:
 
     # ---- step by step (RFC 5321 section 3.3)
 
-    def stepwise(self, letter: Prepared, before_body: Callable[[], None]) -> Outcome:
+    def stepwise(
+        self, letter: Prepared, *, before_envelope: Callable[[], None], before_body: Callable[[], None]
+    ) -> Outcome:
         """Send a letter with one round trip a command."""
         connection = self.connection
+        connection.phase = Phase.MAIL
         try:
+            connection.refuse_unasked()
+            self.tell(before_envelope)
             self.say_envelope(letter)
             connection.phase = Phase.DATA
             connection.steps.running(Step.DATA)
@@ -129,8 +135,8 @@ class Mailing:
             if self._bytes_sent < len(octets):
                 # The network never got the final dot, so that the server cannot have it (RFC 5321 section 4.1.1.10).
                 connection.phase = Phase.BODY
-            if isinstance(trouble, SpokeEarly):
-                self._spoke_early()
+                if isinstance(trouble, SpokeEarly) or (trouble.hung_up and self._heard_more()):
+                    self._spoke_early()
             raise
         return done(transport.read_reply(connection.deadline(self.timeouts.final_dot)))
 
@@ -146,6 +152,13 @@ class Mailing:
         # From here on another thread cannot know whether the server has the final dot.
         connection.phase = Phase.FINAL_DOT
         transport.write(last + behind if behind else last, deadline, unanswered=len(last))
+
+    def _heard_more(self) -> bool:
+        """Whether a server that hung up within a letter has left a word, which may say why."""
+        try:
+            return self.connection.transport.look()
+        except Broken:
+            return False
 
     def _spoke_early(self) -> None:
         """Hear what a server says that does not wait for the end of a letter: a no is one; a yes cannot be."""
@@ -195,9 +208,10 @@ class Mailing:
             # Who refuses a letter before its end says what its final dot would have asked for.
             found = diagnose(phase=Phase.FINAL_DOT if phase is Phase.BODY else phase, reply=trouble.reply)
             stale = self._may_be_stale and trouble.reply.code == 421
-            return self._outcome(
+            outcome = self._outcome(
                 found.verdict, found.about, phase, failure=found.failure, reply=trouble.reply, stale=stale
             )
+            return replace(outcome, renews=found.renews, come_back=found.come_back)
         if isinstance(trouble, Unsendable):
             failure = _UNSENDABLE[trouble.about]
             return self._outcome(Verdict.PERMANENT, trouble.about, phase, failure=failure, detail=trouble.detail)
