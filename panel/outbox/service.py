@@ -14,10 +14,21 @@ from panel import db, queue
 from panel.message.addresses import normalise
 from panel.message.letter import new_message_id
 from panel.outbox import states
+from panel.outbox.many import (
+    BLAST_PAUSED,
+    ManyOrders,
+    cancel_blast,
+    counts_of_blast,
+    pause_blast,
+    put_all,
+    resume_blast,
+)
 from panel.outbox.models import Attempt, Delivery
 from panel.outbox.states import WrongTransition
 
 __all__ = ["Attempt", "Delivery", "WrongTransition"]
+
+__all__ += ["BLAST_PAUSED", "ManyOrders", "cancel_blast", "counts_of_blast", "pause_blast", "put_all", "resume_blast"]
 
 # A test send has a job of its own; should that be lost, a delivery worker takes it up after this many seconds.
 _TEST_HEAD_START = 10.0
@@ -147,11 +158,11 @@ def readdress(campaign_id: uuid.UUID, address_id: uuid.UUID | None) -> None:
     """Moves a campaign's letters that wait to the route of another outbound address (None: the default one)."""
     mine = update(Delivery).where(Delivery.campaign_id == campaign_id)
     with db.transaction() as session:
-        session.execute(mine.where(Delivery.state.in_(states.DUE)).values(address_id=address_id))
-        # What was held waited for the old server; the new one is asked at once.
+        session.execute(mine.where(Delivery.state.in_((*states.DUE, "held"))).values(address_id=address_id))
+        # What was held waited for the old server; the new one is asked at once. What a person holds stays held.
         session.execute(
-            mine.where(Delivery.state == "held").values(
-                address_id=address_id, state="queued", reason=None, next_attempt_at=db.now()
+            mine.where(Delivery.state == "held", Delivery.reason.is_distinct_from(BLAST_PAUSED)).values(
+                state="queued", reason=None, held_at=None, next_attempt_at=db.now()
             )
         )
         queue.ring_delivery_after_commit()

@@ -1,0 +1,132 @@
+"""Deliveries by the thousand: put into the outbox in one statement, held, freed and canceled in pieces."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, CursorResult, Integer, Select, String, Uuid, func, literal, select, update
+
+from panel import db, queue
+from panel.outbox import states
+from panel.outbox.models import Delivery
+from panel.sqlfunctions import random_hex
+
+BLAST_PAUSED: Final = "blast_paused"
+"""Why a delivery is held that only a person frees: not the ticker, and no server that works again."""
+
+_AT_ONCE: Final = 2_000
+"""Rows that one transaction changes, so that whoever records a letter never waits for long."""
+
+_WAITING: Final = (*states.DUE, "held")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyOrders:
+    """What the letters of a blast have in common."""
+
+    blast_id: uuid.UUID
+    from_domain: str
+    campaign_id: uuid.UUID
+    address_id: uuid.UUID | None
+    notification_version_id: uuid.UUID
+    priority: int
+
+
+def put_all(orders: ManyOrders, rows: Select[Any]) -> int:
+    """Adds a queued delivery for each row in the current transaction, in one statement, and says how many.
+
+    `rows` selects `participant_id`, `to_address` and `values` of this account. Each delivery gets a Message-ID of its
+    own; the Date is the same for all. The doorbell rings once the transaction is committed.
+    """
+    made = db.now()
+    count = db.insert_selected(Delivery, rows.add_columns(*_common(orders, made)))
+    if count:
+        queue.ring_delivery_after_commit()
+    return count
+
+
+def _common(orders: ManyOrders, made: dt.datetime) -> list[ColumnElement[Any]]:
+    def identifier(value: uuid.UUID | None) -> ColumnElement[Any]:
+        return literal(value, Uuid(as_uuid=True))
+
+    def time(value: dt.datetime) -> ColumnElement[Any]:
+        return literal(value, db.UtcDateTime())
+
+    message_id = literal("<", String()) + random_hex() + literal(f"@{orders.from_domain}>", String())
+    columns: dict[str, ColumnElement[Any]] = {
+        "kind": literal("blast", String()),
+        "blast_id": identifier(orders.blast_id),
+        "campaign_id": identifier(orders.campaign_id),
+        "address_id": identifier(orders.address_id),
+        "notification_version_id": identifier(orders.notification_version_id),
+        "message_id": message_id,
+        "date": time(made.replace(microsecond=0)),
+        "made_at": time(made),
+        "state": literal("queued", String()),
+        "priority": literal(orders.priority, Integer()),
+        "next_attempt_at": db.clock(),
+        "attempts": literal(0, Integer()),
+        "fence": literal(0, Integer()),
+    }
+    return [column.label(name) for name, column in columns.items()]
+
+
+def counts_of_blast(blast_id: uuid.UUID) -> dict[str, int]:
+    """How many of a blast's letters are in which state. Read from an index alone."""
+    wanted = select(Delivery.state, func.count()).where(Delivery.blast_id == blast_id).group_by(Delivery.state)
+    return {row[0]: row[1] for row in db.session().execute(wanted)}
+
+
+def pause_blast(blast_id: uuid.UUID) -> int:
+    """Holds what of a blast has not begun to leave, until a person frees it; says how many letters that were.
+
+    What somebody is changing at this moment is left out, so that nobody waits for anybody: come again for it.
+    """
+    elsewhere = Delivery.reason.is_distinct_from(BLAST_PAUSED)
+    held_at = func.coalesce(Delivery.held_at, db.clock())
+    return _in_pieces(
+        blast_id, _WAITING, "held", elsewhere, reason=BLAST_PAUSED, held_at=held_at, lease_owner=None, lease_until=None
+    )
+
+
+def resume_blast(blast_id: uuid.UUID) -> int:
+    """Queues again what `pause_blast` holds, each in its old place, and rings."""
+    freed = _in_pieces(
+        blast_id,
+        ("held",),
+        "queued",
+        Delivery.reason == BLAST_PAUSED,
+        reason=None,
+        held_at=None,
+        trying_since=None,
+    )
+    queue.ring_delivery()
+    return freed
+
+
+def cancel_blast(blast_id: uuid.UUID, *, reason: str) -> int:
+    """Cancels what of a blast has not begun to leave. As with `pause_blast`, come again for the rest."""
+    return _in_pieces(
+        blast_id, _WAITING, "canceled", None, reason=reason, held_at=None, lease_owner=None, lease_until=None
+    )
+
+
+def _in_pieces(
+    blast_id: uuid.UUID, before: tuple[str, ...], after: str, which: ColumnElement[bool] | None, **row: Any
+) -> int:
+    """Changes rows of a blast that are in one of the states `before`, oldest first, a transaction for each piece."""
+    of_blast = Delivery.blast_id == blast_id, Delivery.state.in_(before), *(() if which is None else (which,))
+    piece = select(Delivery.id).where(*of_blast).order_by(Delivery.id).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    changed = 0
+    while True:
+        with db.transaction() as session:
+            ids = list(session.scalars(piece))
+            statement = update(Delivery).where(Delivery.id.in_(ids), *of_blast).values(state=after, **row)
+            result = session.execute(statement.execution_options(synchronize_session=False)) if ids else None
+        if result is None:
+            return changed
+        assert isinstance(result, CursorResult)
+        changed += result.rowcount

@@ -1,0 +1,55 @@
+"""Functions that both databases have under names of their own, for rows that are made in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import JSON, String, literal
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class random_hex(FunctionElement[str]):  # noqa: N801 - an SQL function, written as one
+    """32 hexadecimal digits by chance, others for every row."""
+
+    inherit_cache = True
+    type = String()
+
+
+@compiles(random_hex, "sqlite")
+def _random_hex_sqlite(_element: random_hex, _compiler: SQLCompiler, **_: Any) -> str:
+    return "lower(hex(randomblob(16)))"
+
+
+@compiles(random_hex)
+def _random_hex(_element: random_hex, _compiler: SQLCompiler, **_: Any) -> str:
+    return "replace(CAST(gen_random_uuid() AS text), '-', '')"
+
+
+class _JsonObject(FunctionElement[Any]):
+    """Built of its arguments: key, value, key, value …"""
+
+    inherit_cache = True
+    type = JSON()
+
+
+@compiles(_JsonObject, "sqlite")
+def _json_object_sqlite(element: _JsonObject, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_object({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_JsonObject)
+def _json_object(element: _JsonObject, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_build_object({compiler.process(element.clauses, **options)})"
+
+
+def json_object(members: Mapping[str, ColumnElement[Any] | str | None]) -> ColumnElement[Any]:
+    """A JSON object with these members: text, null, or what an expression gives."""
+    arguments: list[ColumnElement[Any]] = []
+    for name, value in members.items():
+        # Typed, as PostgreSQL asks for the type of every argument.
+        arguments += [literal(name, String()), literal(value, String()) if isinstance(value, str | None) else value]
+    return _JsonObject(*arguments)
