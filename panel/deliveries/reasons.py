@@ -11,11 +11,13 @@ REASONS: Final = {
     "suppressed_bounced": "Mail to this address bounced before.",
     "suppressed_complained": "The recipient complained about earlier mail.",
     "suppressed_added_by_hand": "Somebody put this address on the list of suppressed ones.",
+    "blast_canceled": "Its blast was canceled.",
     "letter_cannot_be_made": "The letter could not be made from these words and values.",
     "held_too_long": "Its server did not work for too long.",
     "too_late_to_be_of_use": "It would have come too late to be of use.",
     # What it waits for.
     "account_suspended": "Sending is stopped for this account.",
+    "blast_paused": "Its blast is paused. It goes out once somebody resumes the blast.",
     "platform_limit": "What this account may send in a day by the platform server is used up.",
     "credentials": "The server refused the user name or password.",
     "sender_refused": "The server does not let this address send.",

@@ -10,11 +10,15 @@ from sqlalchemy import CursorResult, and_, select, update
 from panel import db, queue
 from panel.config import Settings
 from panel.deliveries import claims, screening
+from panel.outbox import service as outbox
 from panel.outbox import states
 from panel.outbox.service import Attempt, Delivery
 from panel.servers import service as servers
 
 log = structlog.get_logger(__name__)
+
+# What a person holds (a paused blast) only a person frees, however long it takes.
+_HELD_BY_ITSELF = and_(Delivery.state == "held", Delivery.reason.is_distinct_from(outbox.BLAST_PAUSED))
 
 
 def tick(settings: Settings) -> None:
@@ -80,7 +84,7 @@ def expire(hold: float) -> int:
         .values(state="expired", reason="too_late_to_be_of_use")
     ) + _count(
         update(Delivery)
-        .where(Delivery.state == "held", unclaimed, Delivery.made_at < db.clock(-hold))
+        .where(_HELD_BY_ITSELF, unclaimed, Delivery.made_at < db.clock(-hold))
         .values(state="expired", reason="held_too_long")
     )
 
@@ -105,7 +109,7 @@ def _free(address_id: uuid.UUID | None) -> int:
     of_route = Delivery.address_id.is_(None) if address_id is None else Delivery.address_id == address_id
     return _count(
         update(Delivery)
-        .where(Delivery.state == "held", of_route)
+        .where(_HELD_BY_ITSELF, of_route)
         .values(state="queued", reason=None, next_attempt_at=db.clock())
     )
 
