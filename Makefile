@@ -38,11 +38,14 @@ lint: setup  ## Run ruff and mypy only
 faults: setup  ## Kill, stop and freeze workers while they send, again and again (SEEDS=20)
 	OWNPOST_FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults -q -n 2
 
+bench: setup  ## Make docs/performance.md again (SIZE=small to try it, MEASURE="whole far" for a part)
+	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE)) $(MEASURE)
+
 lock:  ## Pin the dependencies of pyproject.toml again (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 -o requirements.lock
 	uv pip compile pyproject.toml --quiet --extra dev -c requirements.lock --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 -o requirements-dev.lock
 
-clean:  ## Remove .venv, caches and the data of `make up`
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache var
+clean:  ## Remove .venv, caches, what `make bench` fetched and the data of `make up`
+	rm -rf $(VENV) .bench .pytest_cache .mypy_cache .ruff_cache var
 
-.PHONY: help setup up test lint faults lock clean
+.PHONY: help setup up test lint faults bench lock clean

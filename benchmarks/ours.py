@@ -1,0 +1,65 @@
+"""One turn of ours, in a process of its own: sends all that is due, as a delivery worker does, and says how it went.
+
+    python -m benchmarks.ours COUNT
+
+Reads the environment of an Ownpost process. Prints {"seconds", "sent", "attempts", "processor", "peak_kib"}.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from panel import create_app, db
+from panel.config import Settings
+from panel.deliveries import service as deliveries
+from panel.outbox import states
+from panel.outbox.service import Attempt, Delivery
+
+
+def main(count: int) -> None:
+    """Drains what is due in this process, then looks whether every letter is recorded."""
+    app = create_app(Settings.from_env())
+    gc.freeze()
+    with app.app_context():
+        began, processor = time.perf_counter(), time.process_time()
+        while _due():
+            deliveries.drain()
+        seconds, processor = time.perf_counter() - began, time.process_time() - processor
+        deliveries.close()
+        sent, attempts = _recorded()
+    if (sent, attempts) != (count, count):
+        sys.exit(f"{sent} of {count} letters are recorded as sent, and {attempts} attempts as accepted")
+    figures = {"seconds": seconds, "sent": sent, "processor": processor, "peak_kib": peak_kib()}
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+def _due() -> bool:
+    with db.system_scope("a benchmark looks for what is due") as session:
+        waiting = select(Delivery.id).where(Delivery.state.in_(states.DUE)).limit(1)
+        return session.scalar(waiting) is not None
+
+
+def _recorded() -> tuple[int, int]:
+    with db.system_scope("a benchmark counts what was sent") as session:
+        sent = session.scalar(select(func.count()).select_from(Delivery).where(Delivery.state == "sent"))
+        accepted = Attempt.ended_at.is_not(None) & (Attempt.code == 250)
+        attempts = session.scalar(select(func.count()).select_from(Attempt).where(accepted))
+    return sent or 0, attempts or 0
+
+
+def peak_kib(pid: int | str = "self") -> int:
+    """The most memory that a process has had in use at once (VmHWM of proc(5)), in KiB."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    assert found is not None
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,204 @@
+"""How fast letters go out: beside others, over a far network, in longer campaigns, and in what memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select
+
+from benchmarks import peers, programs
+from benchmarks.figures import Line, Sizes, in_turns, missing_line, ratio_line, spread
+from benchmarks.ground import CONNECTIONS, Ground, PostgresStore, SqliteStore, opened
+from benchmarks.ours import peak_kib
+from benchmarks.peers import Peer, Turn
+from panel import db, queue
+from panel.outbox import states
+from panel.outbox.service import Delivery
+from tests.support.wait import wait_for
+
+Store = SqliteStore | PostgresStore
+
+_MEMORY: Final = 150  # MB
+_SCALE: Final = 1.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What all measurements of a run share."""
+
+    sizes: Sizes
+    folder: Path
+    redis_url: str
+    stores: list[Store]
+    fetch: bool
+    say: Callable[[str], None]
+    peaks: list[int] = field(default_factory=list)
+
+
+def ours(bench: Bench, store: Store, name: str, ground: Ground, count: int) -> Callable[[], Turn]:
+    """A turn of ours: a copy of the ground, drained by a process of its own."""
+
+    def turn() -> Turn:
+        copy = store.fresh(name, ground)
+        figures = json.loads(programs.child("benchmarks.ours", str(count), environ=copy.environ))
+        bench.peaks.append(figures["peak_kib"])
+        return Turn(count, figures["seconds"])
+
+    return turn
+
+
+def _peer(make: Callable[[], Peer], port: int, count: int) -> Callable[[], Turn]:
+    send = make()
+    return lambda: send(port, count, CONNECTIONS)
+
+
+def whole_job(bench: Bench) -> list[Line]:
+    """From rows that are due to letters filled in, accepted and recorded, over ten connections, in one process."""
+    sizes, missing = bench.sizes, {}
+    with programs.sink() as sink:
+        sides: dict[str, Callable[[], Turn]] = {}
+        for store in bench.stores:
+            ground = store.lay("whole", port=sink.port, people=sizes.ours, letters=sizes.ours)
+            sides[store.kind] = ours(bench, store, "whole", ground, sizes.ours)
+        others: dict[str, tuple[Callable[[], Peer], int]] = {
+            "nodemailer": (lambda: peers.nodemailer(fetch=bench.fetch), sizes.nodemailer),
+            "django-post_office": (lambda: peers.post_office(fetch=bench.fetch), sizes.post_office),
+            "smtp-source": (peers.smtp_source, sizes.smtp_source),
+        }
+        for name, (make, count) in others.items():
+            try:
+                sides[name] = _peer(make, sink.port, count)
+            except programs.Missing as error:
+                missing[name] = error
+        turns = in_turns(sides, sizes.turns, bench.say)
+    goals = [(store.kind, "nodemailer", "nodemailer’s pool", 5.0) for store in bench.stores]
+    goals += [(store.kind, "django-post_office", "django-post_office", 10.0) for store in bench.stores]
+    goals += [(SqliteStore.kind, "smtp-source", "`smtp-source -d`, which fills in and records nothing", 0.5)]
+    lines = []
+    for kind, name, words, goal in goals:
+        what = f"whole job, {CONNECTIONS} connections, {kind}, beside {words}"
+        if name in missing:
+            lines.append(missing_line(what, f"≥ {goal:g} ×", missing[name]))
+        elif kind in turns:
+            lines.append(ratio_line(what, turns[kind], turns[name], goal=goal, samples=name))
+    return lines
+
+
+def far_network(bench: Bench) -> list[Line]:
+    """The same where a round trip takes 20 ms."""
+    sizes, lines = bench.sizes, []
+    with ExitStack() as stack:
+        sink = stack.enter_context(programs.sink())
+        try:
+            far = stack.enter_context(programs.far(sink.port, round_trip_ms=20))
+        except programs.Missing as error:
+            return [missing_line(f"20 ms round trip, {CONNECTIONS} connections", "≥ 3.8 × and ≥ 1.9 ×", error)]
+        sides = {}
+        for store in bench.stores:
+            ground = store.lay("far", port=far.port, people=sizes.far, letters=sizes.far)
+            sides[store.kind] = ours(bench, store, "far", ground, sizes.far)
+        sides["smtplib"] = _peer(peers.smtplib_threads, far.port, sizes.far_others)
+        try:
+            sides["nodemailer"] = _peer(lambda: peers.nodemailer(fetch=bench.fetch), far.port, sizes.far_others)
+        except programs.Missing as error:
+            what = f"20 ms round trip, {CONNECTIONS} connections, beside nodemailer’s pool"
+            lines.append(missing_line(what, "≥ 1.9 ×", error))
+        turns = in_turns(sides, sizes.turns, bench.say)
+    for store in bench.stores:
+        for name, words, goal in (("smtplib", "smtplib", 3.8), ("nodemailer", "nodemailer’s pool", 1.9)):
+            if name in turns:
+                what = f"20 ms round trip, {CONNECTIONS} connections, {store.kind}, beside {words}"
+                lines.append(ratio_line(what, turns[store.kind], turns[name], goal=goal, samples=name))
+    return lines
+
+
+def longer_campaign(bench: Bench) -> list[Line]:
+    """What a letter costs in a campaign ten times as long."""
+    return [
+        _scale(bench, store, bench.sizes.small_campaign, bench.sizes.campaign, bench.sizes.turns)
+        for store in bench.stores
+    ]
+
+
+def longest_campaign(bench: Bench) -> list[Line]:
+    """The same once more; it takes minutes, so the turns are fewer."""
+    turns = min(bench.sizes.turns, 3)
+    return [_scale(bench, bench.stores[0], bench.sizes.campaign, bench.sizes.large_campaign, turns)]
+
+
+def _scale(bench: Bench, store: Store, small: int, large: int, turns: int) -> Line:
+    with programs.sink() as sink:
+        sides = {}
+        for count in (small, large):
+            ground = store.lay(f"scale_{count}", port=sink.port, people=count, letters=count)
+            sides[f"{count:,}"] = ours(bench, store, f"scale_{count}", ground, count)
+        found = in_turns(sides, turns, bench.say)
+    cost = {name: [turn.seconds / turn.sent * 1e6 for turn in each] for name, each in found.items()}
+    few, many = cost.values()
+    ratio = statistics.median(many) / statistics.median(few)
+    return Line(
+        what=f"cost of a letter at {large:,} against {small:,}, {store.kind}",
+        goal=f"≤ {_SCALE:g} ×",
+        figure=f"{ratio:.2f} ×",
+        reached=ratio <= _SCALE,
+        detail=f"{spread(many)} µs against {spread(few)} µs",
+        samples=cost,
+    )
+
+
+def memory(bench: Bench, count: int) -> list[Line]:
+    """The most memory that a real worker process takes for a whole campaign."""
+    lines = []
+    for store in bench.stores:
+        with programs.sink() as sink:
+            ground = store.fresh("memory", store.lay("memory", port=sink.port, people=count, letters=count))
+            with worker(ground) as pid, opened(ground.environ):
+                queue.ring_delivery()
+                began = time.monotonic()
+                wait_for(_all_sent, 3600, what=f"{count:,} letters on their way")
+                bench.say(f"a worker sent {count:,} letters in {time.monotonic() - began:.0f} s")
+                peak = peak_kib(pid) * 1024 / 1e6
+        lines.append(
+            Line(
+                what=f"memory of a worker over a campaign of {count:,}, {store.kind}",
+                goal=f"≤ {_MEMORY} MB",
+                figure=f"{peak:.0f} MB",
+                reached=peak <= _MEMORY,
+                detail="VmHWM of `ownpost worker --queue delivery`, once everything was sent",
+                samples={"MB": [round(peak, 1)]},
+            )
+        )
+    return lines
+
+
+@contextmanager
+def worker(ground: Ground, name: str = "delivery") -> Iterator[int]:
+    """A real worker process; yields its process id."""
+    command = [sys.executable, "-m", "panel.cli", "worker", "--queue", name]
+    with (Path(ground.environ["OWNPOST_DATA_DIR"]) / f"worker-{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, env=programs.clean(ground.environ), stdout=log, stderr=log)
+    try:
+        yield process.pid
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _all_sent() -> bool:
+    time.sleep(0.5)
+    with db.system_scope("a benchmark looks for what is due") as session:
+        # One after the other, as each has an index of its own: a look must not cost the worker anything.
+        looks = (Delivery.state.in_(states.DUE), Delivery.lease_until.is_not(None))
+        return all(session.scalar(select(Delivery.id).where(look).limit(1)) is None for look in looks)
