@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 
 from panel import db
 from panel.campaigns import service as campaigns
 from panel.campaigns.kinds import KINDS
-from panel.deliveries import letters, reasons
+from panel.deliveries import known, letters, reasons
+from panel.deliveries.wanted import Filter
 from panel.message.letter import Letter
 from panel.message.template import Rendered, TooLarge
 from panel.outbox import service as outbox
@@ -20,15 +22,12 @@ from panel.outbox.service import Attempt, Delivery
 
 PAGE: Final = 50
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """What to show; everything where nothing is said."""
-
-    state: str = ""
-    kind: str = ""
-    campaign_id: uuid.UUID | None = None
-    to: str = ""
+KINDS_IN_WORDS: Final = {
+    "notification": "Notifications",
+    "blast": "Blasts",
+    "test": "Test emails",
+    "system": "From Ownpost",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Page:
 
 def page(wanted: Filter, *, before: int | None = None, after: int | None = None) -> Page:
     """Up to 50 deliveries, newest first: those before an id, or the ones just after an id."""
-    query = select(Delivery).where(*_conditions(wanted))
+    query = select(Delivery).where(*wanted.conditions())
     if after is not None:
         found = list(db.session().scalars(query.where(Delivery.id > after).order_by(Delivery.id).limit(PAGE + 1)))
         more_newer, more_older = len(found) > PAGE, True
@@ -69,24 +68,34 @@ def page(wanted: Filter, *, before: int | None = None, after: int | None = None)
     )
 
 
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.state:
-        conditions.append(Delivery.state == wanted.state)
-    if wanted.kind:
-        conditions.append(Delivery.kind == wanted.kind)
-    if wanted.campaign_id is not None:
-        conditions.append(Delivery.campaign_id == wanted.campaign_id)
-    if wanted.to:
-        conditions.append(Delivery.to_address.contains(wanted.to.strip().lower(), autoescape=True))
-    return conditions
+def in_words(wanted: Filter) -> list[tuple[str, str]]:
+    """A filter as a person reads it: (what, which). The state's name is the page's to say."""
+    names = {campaign.id: campaign.name for campaign in campaigns.campaigns()}
+    told = [
+        ("Kind", KINDS_IN_WORDS.get(wanted.kind, wanted.kind)),
+        ("Campaign", names.get(wanted.campaign_id, "one that is gone") if wanted.campaign_id else ""),
+        ("Address", f"holds “{wanted.to}”" if wanted.to else ""),
+        ("Since", _day(wanted.since)),
+        ("Until", _day(wanted.until)),
+    ]
+    return [(what, which) for what, which in told if which]
+
+
+def _day(day: dt.date | None) -> str:
+    return f"{day.day} {day:%b %Y}" if day else ""
 
 
 def _lines(found: Sequence[Delivery]) -> list[Line]:
     names = {campaign.id: campaign.name for campaign in campaigns.campaigns()}
     kinds = campaigns.kinds_of({one.notification_id for one in found if one.notification_id})
+    doubts = known.words_of(found)
     return [
-        Line(one, _title(one, kinds), names.get(one.campaign_id, "") if one.campaign_id else "", _last_words(one))
+        Line(
+            one,
+            _title(one, kinds),
+            names.get(one.campaign_id, "") if one.campaign_id else "",
+            doubts.get(one.id) or _last_words(one),
+        )
         for one in found
     ]
 
@@ -131,7 +140,7 @@ def story(delivery_id: int) -> Story:
         reason=reasons.words(delivery.reason),
         letter=_rendered(delivery),
         sender=delivery.sent_from,
-        resent_as=db.session().scalar(select(Delivery.id).where(Delivery.resend_of == delivery_id).limit(1)),
+        resent_as=outbox.resent([delivery_id]).get(delivery_id),
     )
 
 

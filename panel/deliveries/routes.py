@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
-from flask import Response, flash, redirect, render_template, request, url_for
+from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel.campaigns import service as campaigns
-from panel.deliveries import log, service
+from panel.deliveries import bulk, log, reasons, service
+from panel.deliveries.wanted import Filter
 from panel.web import access, steps
 
 blueprint = access.blueprint("deliveries", __name__)
@@ -23,11 +23,16 @@ _LARGEST = 2**63 - 1  # a bigint
 
 @blueprint.get("/deliveries")
 def index() -> str:
-    """Newest first, by state, kind, campaign and address."""
-    wanted = _filter()
-    page = log.page(wanted, before=_place("before"), after=_place("after"))
+    """Newest first, by state, kind, campaign, address and time."""
+    wanted = Filter.read(request.args)
     return render_template(
-        "deliveries/index.html", page=page, wanted=wanted, campaigns=campaigns.campaigns(), query=_query(wanted)
+        "deliveries/index.html",
+        page=log.page(wanted, before=_place("before"), after=_place("after")),
+        wanted=wanted,
+        campaigns=campaigns.campaigns(),
+        kinds=log.KINDS_IN_WORDS,
+        query=wanted.as_query(),
+        offers=bulk.offers(wanted) if current_user.is_owner else (),
     )
 
 
@@ -37,20 +42,54 @@ def _place(name: str) -> int | None:
     return number if number is not None and 0 <= number <= _LARGEST else None
 
 
-def _filter() -> log.Filter:
-    arguments = request.args
-    state, kind = arguments.get("state", ""), arguments.get("kind", "")
-    return log.Filter(
-        state=state if state in service.STATES else "",
-        kind=kind if kind in service.KINDS else "",
-        campaign_id=arguments.get("campaign", type=uuid.UUID),
-        to=arguments.get("to", "")[:320],
+@blueprint.get("/deliveries/many")
+@access.owner
+def many() -> str:
+    """Says what would be done to all of a filter, and asks."""
+    return _ask(_what(request.args.get("what")), Filter.read(request.args))
+
+
+def _what(given: str | None) -> str:
+    if given not in bulk.WHAT:
+        abort(404)
+    return given
+
+
+def _ask(what: str, wanted: Filter) -> str:
+    return render_template(
+        "deliveries/many.html",
+        plan=bulk.plan(what, wanted),
+        query=wanted.as_query(),
+        filtered=log.in_words(wanted),
+        action_id=uuid.uuid4(),
     )
 
 
-def _query(wanted: log.Filter) -> dict[str, Any]:
-    given = {"state": wanted.state, "kind": wanted.kind, "campaign": wanted.campaign_id, "to": wanted.to}
-    return {name: value for name, value in given.items() if value}
+@blueprint.post("/deliveries/many")
+@access.owner
+def do_many() -> BaseResponse | tuple[str, int]:
+    """Does it, once for each page that asked."""
+    form, wanted = request.form, Filter.read(request.form)
+    what, action_id = _what(form.get("what")), form.get("action", type=uuid.UUID)
+    seen, last = form.get("seen", type=int), form.get("last", type=int)
+    if action_id is None or seen is None or last is None or not wanted.as_query() or not 0 <= last <= _LARGEST:
+        abort(400, "This form is not complete. Go back to the log and choose again.")
+    try:
+        ip = request.remote_addr or ""
+        bulk.start(action_id, what, wanted, seen=seen, last=last, user_id=current_user.id, ip=ip)
+    except bulk.Grown:
+        flash("There are more of them by now. Look again at what would be done.", "warning")
+        return _ask(what, wanted), 409
+    return redirect(url_for(".progress", action_id=action_id), 303)
+
+
+@blueprint.get("/deliveries/many/<uuid:action_id>")
+@access.owner
+def progress(action_id: uuid.UUID) -> str:
+    """How far it is; htmx asks for the inner part alone."""
+    action = bulk.get(action_id)
+    page = "deliveries/_progress.html" if "HX-Request" in request.headers else "deliveries/progress.html"
+    return render_template(page, action=action, query=action.wanted, filtered=log.in_words(Filter.read(action.wanted)))
 
 
 @blueprint.get("/deliveries/<int(max=9223372036854775807):delivery_id>")
@@ -86,6 +125,9 @@ def resend(delivery_id: int) -> BaseResponse:
         new = service.resend(delivery_id, user_id=current_user.id)
     except service.WrongTransition:
         flash("It may still go out by itself, so it cannot be sent again now.", "error")
+        return redirect(url_for(".show", delivery_id=delivery_id), 303)
+    except service.Suppressed as error:
+        flash(f"It was not sent again. {reasons.words(f'suppressed_{error}')}", "error")
         return redirect(url_for(".show", delivery_id=delivery_id), 303)
     flash("It is on its way again.", "success")
     return redirect(url_for(".show", delivery_id=new.id), 303)

@@ -9,36 +9,40 @@ from typing import Any
 from flask import Flask, current_app
 
 from panel import db
-from panel.accounts import service as accounts
 from panel.campaigns import service as campaigns
-from panel.deliveries import queueing, upkeep
+from panel.config import Settings
+from panel.deliveries import bulk, queueing, upkeep
 from panel.deliveries.drain import Drain, stopping
+from panel.deliveries.known import Doubt
+from panel.deliveries.known import latest as uncertain
 from panel.deliveries.letters import letter_of, letter_values, render
 from panel.deliveries.queueing import Happening, from_domain
+from panel.deliveries.resending import Suppressed, mark_as_sent, resend
 from panel.deliveries.screening import route_for
 from panel.livesteps import StepBoard
-from panel.outbox import service as outbox
-from panel.outbox.service import Attempt, Delivery, Order, WrongTransition
-from panel.outbox.states import KINDS, STATES
+from panel.outbox.service import Attempt, Delivery, WrongTransition
+from panel.outbox.states import KINDS, RESENDABLE, STATES
 from panel.participants import service as participants
 
 __all__ = [
     "KINDS",
+    "RESENDABLE",
     "STATES",
     "Attempt",
     "Delivery",
+    "Doubt",
+    "Suppressed",
     "WrongTransition",
     "from_domain",
     "letter_of",
     "letter_values",
+    "mark_as_sent",
     "render",
+    "resend",
     "route_for",
     "tick",
+    "uncertain",
 ]
-
-RESENDABLE = ("failed", "canceled", "expired", "uncertain", "sent")
-
-tick = upkeep.tick
 
 _DRAIN = "ownpost.drain"
 
@@ -99,39 +103,14 @@ def close() -> None:
         found.close()
 
 
-def resend(delivery_id: int, *, user_id: uuid.UUID | None = None) -> Delivery:
-    """A person's *Resend*: a new delivery that points to this one; an `uncertain` one becomes `canceled`.
-
-    Raises WrongTransition for one that may still be sent by itself.
-    """
-    with db.transaction():
-        old = outbox.get_for_change(delivery_id)
-        outbox.check_resendable(old, RESENDABLE)
-        if old.state == "uncertain":
-            outbox.change(old, "canceled", reason="resent")
-        new = outbox.put(
-            Order(
-                kind=old.kind,
-                to_address=old.to_address,
-                from_domain=from_domain(old.address_id),
-                values=old.values,
-                campaign_id=old.campaign_id,
-                address_id=old.address_id,
-                notification_id=old.notification_id,
-                notification_version_id=old.notification_version_id,
-                event_id=old.event_id,
-                participant_id=old.participant_id,
-                resend_of=old.id,
-            )
-        )
-        accounts.audit("delivery.resent", subject=str(old.id), user_id=user_id, new=new.id)
-    return new
+def tick(settings: Settings) -> None:
+    """One round of the ticker. In no scope."""
+    upkeep.tick(settings)
+    with db.system_scope("the ticker looks for actions whose job was lost"):
+        bulk.tend()
 
 
-def mark_as_sent(delivery_id: int, *, user_id: uuid.UUID | None = None) -> Delivery:
-    """A person's *Mark as sent*, for an `uncertain` delivery. Raises WrongTransition for any other."""
-    with db.transaction():
-        delivery = outbox.get_for_change(delivery_id)
-        outbox.change(delivery, "sent", reason="marked_as_sent")
-        accounts.audit("delivery.marked_as_sent", subject=str(delivery_id), user_id=user_id)
-    return delivery
+def do_all_of(action_id: uuid.UUID) -> None:
+    """Does what is left of an action on many deliveries, part by part, until it is done or the worker must stop."""
+    while bulk.go_on(action_id) and not stopping.is_set():
+        pass

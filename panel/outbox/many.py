@@ -118,6 +118,9 @@ def _in_pieces(
     blast_id: uuid.UUID, before: tuple[str, ...], after: str, which: ColumnElement[bool] | None, **row: Any
 ) -> int:
     """Changes rows of a blast that are in one of the states `before`, oldest first, a transaction for each piece."""
+    for state in before:
+        if state != after:  # what is held for another reason changes its reason only
+            states.check(state, after)
     of_blast = Delivery.blast_id == blast_id, Delivery.state.in_(before), *(() if which is None else (which,))
     piece = select(Delivery.id).where(*of_blast).order_by(Delivery.id).limit(_AT_ONCE).with_for_update(skip_locked=True)
     changed = 0
@@ -130,3 +133,9 @@ def _in_pieces(
             return changed
         assert isinstance(result, CursorResult)
         changed += result.rowcount
+
+
+def is_blast_over(blast_id: uuid.UUID) -> bool:
+    """Whether nothing of a blast is waiting or on its way any more."""
+    wanted = select(Delivery.id).where(Delivery.blast_id == blast_id, Delivery.state.in_((*_WAITING, "sending")))
+    return db.session().scalar(wanted.limit(1)) is None

@@ -14,6 +14,7 @@ from panel import db, queue
 from panel.message.addresses import normalise
 from panel.message.letter import new_message_id
 from panel.outbox import states
+from panel.outbox.again import change, put_again, resent
 from panel.outbox.many import (
     BLAST_PAUSED,
     ManyOrders,
@@ -26,7 +27,7 @@ from panel.outbox.many import (
 from panel.outbox.models import Attempt, Delivery
 from panel.outbox.states import WrongTransition
 
-__all__ = ["Attempt", "Delivery", "WrongTransition"]
+__all__ = ["Attempt", "Delivery", "WrongTransition", "change", "put_again", "resent"]
 
 __all__ += ["BLAST_PAUSED", "ManyOrders", "cancel_blast", "counts_of_blast", "pause_blast", "put_all", "resume_blast"]
 
@@ -130,12 +131,6 @@ def get_for_change(delivery_id: int) -> Delivery:
     return delivery
 
 
-def check_resendable(delivery: Delivery, resendable: tuple[str, ...]) -> None:
-    """Raises WrongTransition if the delivery may still be sent by itself."""
-    if delivery.state not in resendable:
-        raise WrongTransition(f"a delivery that is {delivery.state} is not sent again")
-
-
 def put_off(delivery_id: int, *, fence: int, reason: str, wait: float) -> None:
     """Lets a claimed delivery that could not be tried wait for `wait` seconds."""
     with db.transaction() as session:
@@ -145,13 +140,6 @@ def put_off(delivery_id: int, *, fence: int, reason: str, wait: float) -> None:
             .values(state="deferred", reason=reason, next_attempt_at=db.clock(wait), lease_owner=None, lease_until=None)
             .execution_options(synchronize_session=False)
         )
-
-
-def change(delivery: Delivery, state: str, *, reason: str | None = None) -> None:
-    """Changes a loaded row's state by hand (a person's doing), checked against the table. In a transaction."""
-    states.check(delivery.state, state)
-    delivery.state = state
-    delivery.reason = reason
 
 
 def readdress(campaign_id: uuid.UUID, address_id: uuid.UUID | None) -> None:

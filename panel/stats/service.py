@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.campaigns import service as campaigns
+from panel.deliveries import service as deliveries
 from panel.outbox.service import Delivery
 from panel.servers import service as servers
 
@@ -23,6 +25,7 @@ SENT: Final = ("sent", "bounced")
 WAITING: Final = ("queued", "sending", "deferred", "held")
 TROUBLED: Final = ("failed", "expired", "uncertain")
 RECENT: Final = dt.timedelta(days=7)
+DOUBTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Need:
     body: str
     label: str
     url: str
+    doubts: Sequence[deliveries.Doubt] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,10 @@ def _letters_in_trouble() -> list[Need]:
             Need(
                 "warning",
                 f"{_letters(uncertain)} may or may not have arrived",
-                "The connection broke before the server answered. We never send such a letter again by ourselves; "
-                "you can.",
+                "No answer of the server reached us. We never send such a letter again by ourselves; you can.",
                 "Look at them" if uncertain > 1 else "Look at it",
                 url_for("deliveries.index", state="uncertain"),
+                deliveries.uncertain(DOUBTS),
             )
         )
     for state, happened in (("failed", "could not be sent"), ("expired", "waited too long and expired")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.campaigns import service as campaigns
+from panel.deliveries import bulk
+from panel.deliveries.wanted import Filter
 from panel.outbox import service as outbox
 from panel.outbox.service import Order
 from panel.participants import service as participants
@@ -53,6 +56,7 @@ def ids(world: World) -> dict[str, Any]:
                     notification_version_id=notification.current_version_id,
                 )
             )
+        action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=world.owner.id)
         suppression, _ = suppressions.add_by_hand("gone@friends.test", None, user_id=world.owner.id, ip="")
         return {
             "address_id": address.id,
@@ -62,6 +66,7 @@ def ids(world: World) -> dict[str, Any]:
             "participant_id": person.id,
             "delivery_id": delivery.id,
             "suppression_id": suppression.id,
+            "action_id": action.id,
         }
 
 
