@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, SQLColumnExpression, delete, exists, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
 from panel import db
@@ -55,7 +55,7 @@ def suppressed_among(addresses: Collection[str], campaign_id: uuid.UUID | None) 
 
 
 def stands_against(
-    account_id: ColumnElement[Any], address: ColumnElement[str], campaign_id: ColumnElement[Any]
+    account_id: SQLColumnExpression[Any], address: SQLColumnExpression[str], campaign_id: SQLColumnExpression[Any]
 ) -> ColumnElement[bool]:
     """As a condition: true where this account must not mail the (normalised) address for this campaign (or null)."""
     return exists().where(
