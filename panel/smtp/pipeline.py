@@ -69,7 +69,7 @@ class Pipeline:
                 refusal = self._begin(letter)
                 if refusal is not None:
                     yield refusal
-                    letter = self._take(source) if self._transport.is_open else None
+                    letter = self._take(source) if self._usable else None
                     continue
                 following = self._take(source) if self._ride else None
                 yield self._finish(letter, following)
@@ -77,11 +77,17 @@ class Pipeline:
                     if following is not None:
                         yield self._left_behind(following)
                     return
-                letter = following if self._ride else self._take(source)
+                if not self._ride and self._usable:
+                    following = self._take(source)
+                letter = following
         finally:
             # Somebody broke off while a letter was under way: whatever was said next would be taken for that letter.
             if self._connection.phase is not Phase.READY:
                 self._mailing.close()
+
+    @property
+    def _usable(self) -> bool:
+        return self._transport.is_open and not self._transport.aborted
 
     def _take(self, source: Iterator[Submission]) -> _Letter | _Impossible | None:
         submission = next(source, None)
@@ -119,10 +125,10 @@ class Pipeline:
 
     def _ask(self, letter: _Letter) -> None:
         """Say a letter's commands by themselves."""
-        self._mailing.tell(partial(self._journal.before_envelope, letter.submission))
         connection = self._connection
         connection.phase = Phase.MAIL
         connection.refuse_unasked()
+        self._mailing.tell(partial(self._journal.before_envelope, letter.submission))
         self._transport.write(self._commands(letter), connection.deadline(self._timeouts.reply))
 
     def _commands(self, letter: _Letter) -> bytes:

@@ -136,16 +136,15 @@ class Session:
             ready = prepare(sender=sender, recipient=recipient, made=made, features=self.features)
         except Unsendable as trouble:
             return mailing.settle(trouble)
-        mailing.tell(before_envelope)
-        return mailing.stepwise(ready, before_body)
+        return mailing.stepwise(ready, before_envelope=before_envelope, before_body=before_body)
 
     def send_all(self, submissions: Iterable[Submission], journal: Journal) -> Iterator[Outcome]:
         """Send letters and yield each one's outcome, in their order; end early when the connection is of no more use.
 
         Where the server offers PIPELINING (RFC 2920) a letter costs one round trip: its commands leave together with
         the body of the letter before it. So a submission is taken when the server has asked for the body of the one
-        before it, and at the end there is an outcome for each that was taken. A letter that cannot go to this server
-        has its outcome without a call to the journal.
+        before it, and at the end there is an outcome for each that was taken. A letter that cannot go to this server,
+        or for which the connection proves to have ended meanwhile, has its outcome without a call to the journal.
 
         What the journal or the iterable raises is passed on, with the connection closed unless no letter was under
         way; the letters that were taken and had no outcome yet were not sent. What making a letter raises is passed

@@ -205,6 +205,11 @@ class Peer:
     heard: list[bytes] = field(default_factory=list)
     _buffer: bytes = b""
 
+    @property
+    def unheard(self) -> bytes:
+        """What has come and was not heard yet."""
+        return self._buffer
+
     def say(self, *lines: str | bytes) -> None:
         """Send lines, each with CRLF, in one write."""
         self.send(b"".join((line.encode() if isinstance(line, str) else line) + b"\r\n" for line in lines))
@@ -366,6 +371,8 @@ class ScriptedServer:
                 return
             sock, _ = self._listener.accept()
             sock.settimeout(PATIENCE)
+            # What a script says has arrived when it goes on, and in the pieces in which it was said.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(sock, self._stopped)
             script = self._scripts[min(len(self._peers), len(self._scripts) - 1)]
             thread = threading.Thread(target=self._play, args=(script, peer), name="scripted-peer", daemon=True)
