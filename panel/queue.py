@@ -10,6 +10,8 @@ from typing import Final
 
 import redis
 import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
 
@@ -25,6 +27,7 @@ QUEUES: Final = (INTERACTIVE, DELIVERY, HOUSEKEEPING)
 # A job of these does nothing that its row does not say; what is left of it is of no use to anyone after this (seconds).
 _RESULT_TTL = 0
 _FAILURE_TTL = 86_400
+_PROMPT = 1.0  # seconds within which Redis answers, or counts as away
 
 _connections: dict[str, redis.Redis] = {}
 
@@ -32,11 +35,23 @@ _connections: dict[str, redis.Redis] = {}
 def configure(redis_url: str) -> None:
     """Says which Redis this process uses. Opens no connection yet."""
     _connections["main"] = redis.Redis.from_url(redis_url, socket_connect_timeout=2, health_check_interval=30)
+    _connections["prompt"] = redis.Redis.from_url(
+        redis_url,
+        socket_connect_timeout=_PROMPT,
+        socket_timeout=_PROMPT,
+        health_check_interval=30,
+        retry=Retry(NoBackoff(), 1),
+    )
 
 
 def connection() -> redis.Redis:
     """The Redis of this process."""
     return _connections["main"]
+
+
+def prompt_connection() -> redis.Redis:
+    """The same Redis, for those who have another way when it does not answer at once."""
+    return _connections["prompt"]
 
 
 def queue(name: str) -> Queue:

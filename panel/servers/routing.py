@@ -18,10 +18,14 @@ from panel.config import Mailbox, Settings
 from panel.crypto import SealBroken, UnknownKey
 from panel.servers.models import MailServer
 from panel.smtp.destination import DestinationPolicy
+from panel.smtp.limits import Limits
+from panel.smtp.presets import limits_for
 from panel.smtp.settings import AuthMethod, Security, ServerSettings
 
 SEALED_COLUMN = "mail_servers.password"
 PLATFORM_LABEL = "platform server"
+PLATFORM_LIMITS = Limits(connections=20)
+"""The operator's own server takes what the operator lets it; each account has its daily limit besides."""
 
 
 class PasswordUnreadable(Exception):
@@ -49,6 +53,7 @@ class Route:
     fallback: bool
     confirmed: bool
     failing: bool = False  # the last attempts at this server went wrong
+    limits: Limits = PLATFORM_LIMITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,7 @@ def route_of(address_id: uuid.UUID | None) -> Route:
         fallback=server.fallback_to_platform,
         confirmed=address.confirmed_at is not None,
         failing=server.failures_in_a_row > 0,
+        limits=limits_of(server),
     )
 
 
@@ -122,6 +128,12 @@ def sends_still(server_id: ColumnElement[Any], version: ColumnElement[int]) -> C
         MailServer.enabled,
         MailServer.state == "ready",
     )
+
+
+def limits_of(server: MailServer) -> Limits:
+    """What a server takes: its provider's limits, and in their place those that the owner entered."""
+    limits = limits_for(preset=server.preset, host=server.host, username=server.username)
+    return limits.changed(server.limits or {})
 
 
 def for_address(address_id: uuid.UUID) -> MailServer | None:

@@ -2,11 +2,14 @@
 """Mail providers that people use, with the settings to fill in: a curated table.
 
 Facts are from the providers' own pages on SMTP; nodemailer's `services.json` (MIT-0) helped to find them. Limits are
-letters in 24 hours, as the provider states them, and None where they depend on the plan.
+those that the provider states, with the page that does; there is none where they depend on the plan, or where nobody
+states any. Where a provider states several, by plan or age of the mailbox, it is the one that most mailboxes have. How
+many connections to open is ours to choose where nobody says: few for mailboxes that take some hundred letters a day.
 """
 
 from dataclasses import dataclass
 
+from panel.smtp.limits import NO_LIMITS, Limits
 from panel.smtp.settings import AuthMethod, Security
 
 
@@ -23,7 +26,7 @@ class Preset:
     username_hint: str = "Your whole email address"
     password_hint: str = "The mailbox’s password"
     from_is_username: bool = True
-    daily_limit: int | None = None
+    limits: Limits = NO_LIMITS
     note: str = ""
     help_path: str = "/help"
     aliases: tuple[str, ...] = ()
@@ -32,6 +35,7 @@ class Preset:
 
 _APP_PASSWORD = "An app password, made in the account’s security settings"
 _API = "it is shown where you made it"
+_GMAIL = ("@gmail.com", "@googlemail.com")
 
 _TABLE = (
     Preset(
@@ -40,9 +44,10 @@ _TABLE = (
         host="smtp.gmail.com",
         username_hint="Your whole Gmail address, such as you@gmail.com",
         password_hint="An app password of 16 letters, not the password of your Google account",
-        daily_limit=500,
         help_path="/help/gmail#app-password",
         aliases=("smtp.googlemail.com",),
+        # https://support.google.com/mail/answer/22839: 500 in 24 hours.
+        limits=Limits(connections=3, per_day=500),
     ),
     Preset(
         key="google-workspace",
@@ -50,8 +55,9 @@ _TABLE = (
         host="smtp.gmail.com",
         username_hint="Your whole address, such as you@yourcompany.com",
         password_hint="An app password of 16 letters, not the password of your Google account",
-        daily_limit=2000,
         help_path="/help/gmail#workspace",
+        # https://support.google.com/a/answer/166852: 2,000 in any 24 hours; 500 on trial.
+        limits=Limits(connections=5, per_day=2000),
     ),
     Preset(
         key="outlook-com",
@@ -63,6 +69,9 @@ _TABLE = (
         "so this address cannot have its own server here.",
         help_path="/help/outlook#outlook-com",
         aliases=("smtp.live.com",),
+        # Microsoft says that it depends on the mailbox; 300 a day is what free ones are reported to have
+        # (https://learn.microsoft.com/en-us/answers/a/9461080).
+        limits=Limits(connections=2, per_day=300),
     ),
     Preset(
         key="microsoft-365",
@@ -70,9 +79,10 @@ _TABLE = (
         host="smtp.office365.com",
         username_hint="The whole address of the mailbox, such as you@yourcompany.com",
         password_hint="The mailbox’s password; SMTP AUTH must be on for it",
-        daily_limit=10_000,
         help_path="/help/outlook#smtp-auth",
         aliases=("outlook.office365.com",),
+        # https://learn.microsoft.com/en-us/exchange/troubleshoot/send-emails/smtp-submission-improvements
+        limits=Limits(connections=3, per_minute=30, per_day=10_000),
     ),
     Preset(
         key="other",
@@ -81,15 +91,30 @@ _TABLE = (
         password_hint="The mailbox’s password, or an app password where there are such",
         from_is_username=False,
     ),
-    Preset(key="yahoo", name="Yahoo Mail", host="smtp.mail.yahoo.com", password_hint=_APP_PASSWORD, daily_limit=500),
-    Preset(key="aol", name="AOL Mail", host="smtp.aol.com", password_hint=_APP_PASSWORD, daily_limit=500),
+    Preset(
+        key="yahoo",
+        name="Yahoo Mail",
+        host="smtp.mail.yahoo.com",
+        password_hint=_APP_PASSWORD,
+        # https://help.yahoo.com/kb/SLN17518.html: 500 recipients a day.
+        limits=Limits(connections=2, per_day=500),
+    ),
+    Preset(
+        key="aol",
+        name="AOL Mail",
+        host="smtp.aol.com",
+        password_hint=_APP_PASSWORD,
+        # AOL is on Yahoo's servers and states no other number.
+        limits=Limits(connections=2, per_day=500),
+    ),
     Preset(
         key="icloud",
         name="iCloud Mail",
         host="smtp.mail.me.com",
         username_hint="Your iCloud Mail address, such as you@icloud.com",
         password_hint="An app-specific password, made at account.apple.com",
-        daily_limit=1000,
+        # https://support.apple.com/102198: 1,000 letters and 1,000 recipients a day.
+        limits=Limits(connections=2, per_day=1000),
     ),
     Preset(
         key="zoho",
@@ -97,6 +122,8 @@ _TABLE = (
         host="smtp.zoho.com",
         password_hint="The mailbox’s password, or an app password if two-factor sign-in is on",
         aliases=("smtppro.zoho.com", "smtp.zoho.eu", "smtppro.zoho.eu", "smtp.zoho.in", "smtppro.zoho.in"),
+        # https://www.zoho.com/mail/help/adminconsole/rates-and-limits.html: 50 to 500 in any hour, by reputation.
+        limits=Limits(connections=2, per_hour=50),
     ),
     Preset(
         key="fastmail",
@@ -113,6 +140,9 @@ _TABLE = (
         name="IONOS",
         host="smtp.ionos.com",
         aliases=("smtp.ionos.de", "smtp.ionos.co.uk", "smtp.ionos.es", "smtp.ionos.fr", "smtp.ionos.it"),
+        # https://www.ionos.com/help/email/general-topics/what-are-the-mass-mailing-limits: 500 an hour for contracts
+        # older than 30 days; 50 in the first week.
+        limits=Limits(connections=5, per_hour=500),
     ),
     Preset(key="ovh", name="OVHcloud", host="ssl0.ovh.net", port=465, security=Security.TLS),
     Preset(
@@ -120,7 +150,15 @@ _TABLE = (
         name="Gandi",
         host="mail.gandi.net",
     ),
-    Preset(key="infomaniak", name="Infomaniak", host="mail.infomaniak.com", port=465, security=Security.TLS),
+    Preset(
+        key="infomaniak",
+        name="Infomaniak",
+        host="mail.infomaniak.com",
+        port=465,
+        security=Security.TLS,
+        # https://www.infomaniak.com/en/support/faq/2065: 1,440 in any 24 hours; 500 for free mailboxes.
+        limits=Limits(connections=3, per_day=1440),
+    ),
     Preset(
         key="yandex",
         name="Yandex 360",
@@ -128,6 +166,8 @@ _TABLE = (
         port=465,
         security=Security.TLS,
         password_hint=_APP_PASSWORD,
+        # https://yandex.com/support/mail/web/letter/create/send-many-letters.html: 500 in 24 hours.
+        limits=Limits(connections=2, per_day=500),
     ),
     Preset(
         key="amazon-ses",
@@ -212,6 +252,16 @@ def preset_for_host(host: str) -> Preset | None:
     """Return the provider whose server this is; of several with the same host, the first."""
     name = host.strip().rstrip(".").lower()
     return next((preset for preset in _TABLE if preset.host and _is_of(name, preset)), None)
+
+
+def limits_for(*, preset: str, host: str, username: str) -> Limits:
+    """The limits of a server's provider: the chosen one if the server is its, else the one whose server it is."""
+    chosen = PRESETS.get(preset)
+    if chosen is None or not chosen.host or not _is_of(host.strip().rstrip(".").lower(), chosen):
+        chosen = preset_for_host(host)
+        if chosen is not None and chosen.key == "gmail" and not username.lower().endswith(_GMAIL):
+            chosen = PRESETS["google-workspace"]  # the same server, for domains of one's own
+    return chosen.limits if chosen else NO_LIMITS
 
 
 def _is_of(name: str, preset: Preset) -> bool:

@@ -1,0 +1,73 @@
+"""What went by a server and when, and what waits for it: the truth behind the counts that others keep."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+from sqlalchemy import ColumnElement, Select, and_, extract, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from panel import db
+from panel.outbox import states
+from panel.outbox.models import Attempt, Delivery
+
+_WENT = ("sent", "bounced", "uncertain", "canceled")  # `canceled`: an uncertain one that somebody sent again
+
+
+def sends(server_id: uuid.UUID | None, *, since: dt.datetime, width: int) -> dict[int, int]:
+    """How many letters of the account went, or may have gone, by its mail server or (None) the platform server.
+
+    By the number of the `width` seconds, counted since 1970, in which they went.
+    """
+    # Where the server's answer is not known, or a person gave it, the attempt's beginning stands for the time.
+    answered = _by_time(Delivery.sent_at, width).where(Delivery.sent_at > since)
+    unanswered = (
+        _by_time(Attempt.started_at, width)
+        .join(Attempt, and_(Attempt.delivery_id == Delivery.id, Attempt.fence == Delivery.fence))
+        .where(Delivery.sent_at.is_(None), Attempt.started_at > since)
+    )
+    counted: dict[int, int] = {}
+    for query in (answered, unanswered):
+        for begin, count in db.session().execute(query.where(*_by(server_id))):
+            number = int(begin) // width
+            counted[number] = counted.get(number, 0) + count
+    return counted
+
+
+def _by_time(
+    at: InstrumentedAttribute[dt.datetime] | InstrumentedAttribute[dt.datetime | None], width: int
+) -> Select[int, int]:
+    seconds = extract("epoch", at)
+    begin = (seconds - seconds % width).label("begin")
+    return select(begin, func.count()).select_from(Delivery).group_by("begin")
+
+
+def _by(server_id: uuid.UUID | None) -> tuple[ColumnElement[bool], ...]:
+    went = Delivery.state.in_(_WENT)
+    if server_id is not None:
+        return (went, Delivery.server_id == server_id)
+    # A letter that was canceled before it was begun has no server either.
+    return (went, Delivery.server_id.is_(None), Delivery.sent_from.is_not(None), Delivery.kind != "system")
+
+
+def in_flight(address_id: uuid.UUID, *, default: bool) -> int:
+    """How many letters of an outbound address workers have claimed, whether their bodies flow already or not.
+
+    default: it is the account's default one, whose route those take that name none.
+    """
+    claimed = select(func.count()).select_from(Delivery).where(Delivery.lease_until.is_not(None))
+    return db.session().scalar(claimed.where(_takes(address_id, default=default))) or 0
+
+
+def waiting(address_id: uuid.UUID, *, default: bool) -> int:
+    """How many letters of an outbound address are still to go."""
+    still = Delivery.state.in_((*states.DUE, "sending", "held"))
+    found = select(func.count()).select_from(Delivery).where(still, _takes(address_id, default=default))
+    return db.session().scalar(found) or 0
+
+
+def _takes(address_id: uuid.UUID, *, default: bool) -> ColumnElement[bool]:
+    named = Delivery.address_id == address_id
+    unnamed = and_(Delivery.address_id.is_(None), Delivery.kind != "system")
+    return or_(named, unnamed) if default else named
