@@ -5,7 +5,7 @@ MAIL, RCPT and DATA leave in one write, and that write is the one that ends with
 commands are answered as well; its body waits for its own 354, and for what the journal must hold by then.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -56,7 +56,7 @@ class Pipeline:
         self._journal = journal
         self._ride = ride
 
-    def send_all(self, submissions: Iterable[Submission]) -> Iterator[Outcome]:
+    def send_all(self, submissions: Iterable[Submission]) -> Generator[Outcome, None, None]:
         """Yield one outcome for each submission taken, in their order."""
         source = iter(submissions)
         try:

@@ -1,7 +1,7 @@
 """The one way to talk to a mail server: a blocking SMTP client (RFC 5321) that always knows how far it got."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -138,7 +138,7 @@ class Session:
             return mailing.settle(trouble)
         return mailing.stepwise(ready, before_envelope=before_envelope, before_body=before_body)
 
-    def send_all(self, submissions: Iterable[Submission], journal: Journal) -> Iterator[Outcome]:
+    def send_all(self, submissions: Iterable[Submission], journal: Journal) -> Generator[Outcome, None, None]:
         """Send letters and yield each one's outcome, in their order; end early when the connection is of no more use.
 
         Where the server offers PIPELINING (RFC 2920) a letter costs one round trip: its commands leave together with
@@ -148,13 +148,14 @@ class Session:
 
         What the journal or the iterable raises is passed on, with the connection closed unless no letter was under
         way; the letters that were taken and had no outcome yet were not sent. What making a letter raises is passed
-        on after the outcome of the one before it; of that letter nothing was said yet, and the connection stays.
+        on after the outcome of the one before it; of that letter nothing was said yet, and the connection stays. Who
+        takes no more outcomes closes the generator, and with it the connection when a letter was under way.
         """
         if self.features.pipelining and not self._steps.observed:
             return Pipeline(self._mailing, journal, ride=self._ride).send_all(submissions)
         return self._one_by_one(submissions, journal)
 
-    def _one_by_one(self, submissions: Iterable[Submission], journal: Journal) -> Iterator[Outcome]:
+    def _one_by_one(self, submissions: Iterable[Submission], journal: Journal) -> Generator[Outcome, None, None]:
         for submission in submissions:
             yield self._send(
                 submission.sender,

@@ -18,6 +18,8 @@ from panel.smtp.tls import TlsSummary, handshake_failure, summary
 from panel.smtp.trouble import Broken, SpokeEarly
 
 RECEIVE = 16 * 1024
+TLS_RECORD = 16 * 1024
+"""Octets of one record (RFC 8446 section 5.1): what TLS takes at once is one, so that it leaves as a whole or not."""
 
 _MUST_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -37,6 +39,7 @@ class Transport:
         self._speaks_smtp = False
         self._aborted = False
         self._cut_short = False
+        self._at_once: int | None = None
         self.written = 0
 
     @property
@@ -97,6 +100,7 @@ class Transport:
             self._readable = _poll(sock, select.POLLIN)
             self._replies = ReplyReader()
             self._speaks_smtp = self._cut_short = False
+            self._at_once = None
 
     def start_tls(
         self, *, context: ssl.SSLContext, host: str, deadline: float, after_starttls: bool = False
@@ -109,6 +113,7 @@ class Transport:
             with self._lock:
                 sock = context.wrap_socket(self._connected(), server_hostname=host, do_handshake_on_connect=False)
                 self._sock = sock
+                self._at_once = TLS_RECORD
             self._shake_hands(sock, deadline)
         except OSError as error:
             problem = handshake_failure(error, after_starttls=after_starttls)
@@ -135,7 +140,7 @@ class Transport:
         if self._cut_short:
             raise self._hung_up()
         try:
-            count = sock.send(octets)
+            count = sock.send(octets[: self._at_once])
         except _MUST_WAIT:
             count = 0
         except OSError as error:
@@ -166,7 +171,7 @@ class Transport:
                 raise SpokeEarly
             wanted = select.POLLIN | select.POLLOUT
             try:
-                count = sock.send(rest)
+                count = sock.send(rest[: self._at_once])
             except _MUST_WAIT as wish:
                 wanted = select.POLLIN | _wanted(wish, select.POLLOUT)
                 continue
@@ -214,7 +219,7 @@ class Transport:
     def _receive(self, deadline: float) -> bytes:
         sock = self._connected()
         try:
-            if not isinstance(sock, ssl.SSLSocket):
+            if self._at_once is None:
                 # A reply is hardly ever there yet, and to wait first costs less than to fail first. TLS may hold one.
                 _wait(self._readable, deadline)
             while True:
