@@ -325,7 +325,7 @@ def insert_selected(model: type[AccountOwned], rows: Select[Any]) -> int:
     rows = rows.add_columns(literal(account, Uuid(as_uuid=True)).label("account_id"))
     names = [column.name for column in rows.selected_columns]
     statement = insert(model).from_select(names, rows, include_defaults=False)
-    result = session().execute(statement, execution_options={_SELECTED: account})
+    result = session().execute(statement, execution_options={_SELECTED: account, "preserve_rowcount": True})
     assert isinstance(result, CursorResult)
     return result.rowcount
 

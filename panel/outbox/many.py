@@ -103,7 +103,8 @@ def resume_blast(blast_id: uuid.UUID) -> int:
         held_at=None,
         trying_since=None,
     )
-    queue.ring_delivery()
+    if freed:
+        queue.ring_delivery()
     return freed
 
 

@@ -20,6 +20,7 @@ from panel.outbox.many import (
     ManyOrders,
     cancel_blast,
     counts_of_blast,
+    is_blast_over,
     pause_blast,
     put_all,
     resume_blast,
@@ -29,7 +30,8 @@ from panel.outbox.states import WrongTransition
 
 __all__ = ["Attempt", "Delivery", "WrongTransition", "change", "put_again", "resent"]
 
-__all__ += ["BLAST_PAUSED", "ManyOrders", "cancel_blast", "counts_of_blast", "pause_blast", "put_all", "resume_blast"]
+__all__ += ["BLAST_PAUSED", "ManyOrders", "cancel_blast", "counts_of_blast", "is_blast_over"]
+__all__ += ["pause_blast", "put_all", "resume_blast"]
 
 # A test send has a job of its own; should that be lost, a delivery worker takes it up after this many seconds.
 _TEST_HEAD_START = 10.0
