@@ -82,6 +82,8 @@ def one_line(text: str) -> str:
     if not text.isprintable():
         text = _LINE_BREAK.sub(" ", text.replace("\t", " "))
         text = _BIDI.sub("", _CONTROL.sub("", text))
+    elif "  " not in text and text[:1] != " " and text[-1:] != " ":
+        return text  # of all blanks only the space is printable
     return " ".join(text.split())
 
 

@@ -52,6 +52,11 @@ class Slot:
     is_link: bool
     expression: Expression
 
+    def named(self, flat: Mapping[str, str | None]) -> str:
+        """What a slot with a name becomes, given values by their names; an empty one is a missing one."""
+        text = flat.get(self.name or "") or self.default
+        return safe_link(text) if self.is_link else text
+
 
 @dataclass(frozen=True, slots=True)
 class Branch:
@@ -107,12 +112,15 @@ class Program:
 
     def run(self, values: Values, *, escape: Callable[[str], str] | None = None) -> str:
         """Put the values in, each one escaped. Raises TooLarge."""
-        out: list[str] = []
-        self._run(self.parts, values, escape, out)
-        text = "".join(out)
-        if len(text) > MAX_OUTPUT:
-            raise TooLarge(f"The letter is {len(text):,} characters long; at most {MAX_OUTPUT:,} are sent.")
+        text = self.fill(self.parts, values, escape=escape)
+        check_length(len(text))
         return text
+
+    def fill(self, parts: Sequence[Part], values: Values, *, escape: Callable[[str], str] | None = None) -> str:
+        """Put the values into some of the parts, each value escaped."""
+        out: list[str] = []
+        self._run(parts, values, escape, out)
+        return "".join(out)
 
     def _run(self, parts: Sequence[Part], values: Values, escape: Callable[[str], str] | None, out: list[str]) -> None:
         for part in parts:
@@ -126,8 +134,7 @@ class Program:
 
     def _value(self, slot: Slot, values: Values) -> str:
         if slot.name is not None:
-            text = values.flat.get(slot.name) or slot.default
-            return safe_link(text) if slot.is_link else text
+            return slot.named(values.flat)
         value = slot.expression.evaluate(values.context(self.template))
         return "" if value is None else str(value)
 
@@ -141,6 +148,12 @@ class Program:
         if branch.name is not None:
             return bool(values.flat.get(branch.name))
         return logical.is_truthy(branch.expression.evaluate(values.context(self.template)))
+
+
+def check_length(length: int) -> None:
+    """Raise TooLarge for a text of more characters than a letter should have."""
+    if length > MAX_OUTPUT:
+        raise TooLarge(f"The letter is {length:,} characters long; at most {MAX_OUTPUT:,} are sent.")
 
 
 def parse(source: str) -> Program:

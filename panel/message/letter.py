@@ -2,7 +2,8 @@
 
 It is put together by hand, as the standard library's EmailMessage costs twenty times as long per letter; the tests
 read every letter back with the standard library's parser. The same headers and texts always give the same bytes, so
-that a letter as sent can be shown again.
+that a letter as sent can be shown again. Letters of one version, many at a time, are made by `press`, of the same
+pieces.
 """
 
 import binascii
@@ -11,8 +12,9 @@ import re
 import secrets
 from base64 import b64encode
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Final, Protocol
 
 from panel.message.addresses import one_line
@@ -27,6 +29,9 @@ _ENCODED_WORD_OCTETS: Final = 39
 _ADDR_SPEC = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+>")
 _LINK = re.compile(r"https?://[\x21-\x3b\x3d\x3f-\x7e]+")
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_UTC_DATE: Final = "%s, %02d %s %04d %02d:%02d:%02d +0000"
 # All of C0 but the newline, and DEL. No octet of a longer UTF-8 sequence is among them.
 _CONTROL_OCTETS: Final = bytes({*range(0x20), 0x7F} - {0x0A})
 
@@ -76,14 +81,17 @@ class Letter:
         `eightbit` says whether the server takes BODY=8BITMIME (RFC 6152). Without it, and for lines that are too long
         to travel, the bodies are quoted-printable.
         """
+        text_encoding, text = _encoded(self.text, eightbit=eightbit)
+        html_encoding, html = _encoded(self.html, eightbit=eightbit)
         return b"".join(
             (
                 self.header,
-                b"\r\n--" + self.boundary + b"\r\nContent-Type: text/plain; charset=utf-8\r\n",
-                *_encoded(self.text, eightbit=eightbit),
-                b"--" + self.boundary + b"\r\nContent-Type: text/html; charset=utf-8\r\n",
-                *_encoded(self.html, eightbit=eightbit),
-                b"--" + self.boundary + b"--\r\n",
+                b"\r\n",
+                part_start(self.boundary, b"plain", text_encoding),
+                text,
+                part_start(self.boundary, b"html", html_encoding),
+                html,
+                parts_end(self.boundary),
             )
         )
 
@@ -100,28 +108,35 @@ def build(*, headers: LetterHeaders, rendered: RenderedTexts) -> Letter:
     the application's own or were checked when they came in, so such a one is a mistake and must not be mailed.
     """
     text, html = _body(rendered.text), _body(rendered.html)
-    boundary = _boundary(headers.message_id, text, html)
-    fields = [
-        f"From: {_mailbox(headers.from_name, headers.from_address)}",
-        f"To: {_mailbox(headers.to_name, headers.to_address)}",
-        f"Subject: {_unstructured(rendered.subject)}",
-        f"Date: {format_datetime(headers.date)}",
-        f"Message-ID: {_checked(_MESSAGE_ID, headers.message_id, 'Message-ID')}",
-    ]
-    if headers.reply_to:
-        fields.append(f"Reply-To: {_checked(_ADDR_SPEC, headers.reply_to, 'Reply-To address')}")
-    if headers.unsubscribe_url:
-        # These two are one line each, whatever their length: folded or encoded, receivers do not act on them.
-        fields.append(f"List-Unsubscribe: <{_checked(_LINK, headers.unsubscribe_url, 'unsubscribe link')}>")
-        fields.append("List-Unsubscribe-Post: List-Unsubscribe=One-Click")
-    fields.append("Auto-Submitted: auto-generated")
-    fields.append("MIME-Version: 1.0")
-    fields.append(f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"')
-    header = "".join(f"{field}\r\n" for field in fields).encode("ascii")
-    return Letter(header=header, boundary=boundary.encode("ascii"), text=text, html=html)
+    boundary = boundary_of(headers.message_id, text, html)
+    return Letter(header=header_of(headers, rendered.subject, boundary), boundary=boundary, text=text, html=html)
 
 
 # -- header fields ---------------------------------------------------------------------------------------------------
+
+
+def header_of(headers: LetterHeaders, subject: str, boundary: bytes) -> bytes:
+    """All header fields, each with its CRLF. No line begins with a dot. Raises ValueError as `build` does."""
+    reply_to = unsubscribe = ""
+    if headers.reply_to:
+        reply_to = f"Reply-To: {_checked(_ADDR_SPEC, headers.reply_to, 'Reply-To address')}\r\n"
+    if headers.unsubscribe_url:
+        # These two are one line each, whatever their length: folded or encoded, receivers do not act on them.
+        unsubscribe = (
+            f"List-Unsubscribe: <{_checked(_LINK, headers.unsubscribe_url, 'unsubscribe link')}>\r\n"
+            "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+        )
+    return (
+        f"From: {_sender(headers.from_name, headers.from_address)}\r\n"
+        f"To: {_mailbox(headers.to_name, headers.to_address)}\r\n"
+        f"Subject: {_unstructured(subject)}\r\n"
+        f"Date: {_date(headers.date)}\r\n"
+        f"Message-ID: {_checked(_MESSAGE_ID, headers.message_id, 'Message-ID')}\r\n"
+        f"{reply_to}{unsubscribe}"
+        "Auto-Submitted: auto-generated\r\n"
+        "MIME-Version: 1.0\r\n"
+        f'Content-Type: multipart/alternative;\r\n boundary="{boundary.decode()}"\r\n'
+    ).encode("ascii")
 
 
 def _checked(pattern: re.Pattern[str], value: str, what: str) -> str:
@@ -146,6 +161,24 @@ def _mailbox(name: str | None, address: str) -> str:
     return f"{written}{separator}<{addr_spec}>"
 
 
+_sender = lru_cache(maxsize=256)(_mailbox)  # an account has few of them
+
+
+def _date(date: datetime) -> str:
+    """What email.utils.format_datetime writes, at a fifth of its time for dates in UTC."""
+    if date.tzinfo is not UTC:
+        return format_datetime(date)
+    return _UTC_DATE % (
+        _DAYS[date.weekday()],
+        date.day,
+        _MONTHS[date.month - 1],
+        date.year,
+        date.hour,
+        date.minute,
+        date.second,
+    )
+
+
 def _unstructured(text: str) -> str:
     """A subject: as it is where it is ASCII, folded at its blanks if need be, else in encoded words."""
     text = one_line(text)
@@ -168,40 +201,83 @@ def _unstructured(text: str) -> str:
 
 def _encoded_words(text: str) -> str:
     """Encoded words (RFC 2047), one a line, none of which splits a character."""
-    chunks = [b""]
-    for character in text:
-        octets = character.encode()
-        if len(chunks[-1]) + len(octets) > _ENCODED_WORD_OCTETS:
-            chunks.append(b"")
-        chunks[-1] += octets
-    return "\r\n ".join(f"=?utf-8?b?{b64encode(chunk).decode()}?=" for chunk in chunks)
+    octets = text.encode()
+    words: list[str] = []
+    start = 0
+    while start < len(octets):
+        end = start + _ENCODED_WORD_OCTETS
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:  # in the middle of a character
+            end -= 1
+        words.append(f"=?utf-8?b?{b64encode(octets[start:end]).decode()}?=")
+        start = end
+    return "\r\n ".join(words)
 
 
 # -- bodies ----------------------------------------------------------------------------------------------------------
 
 
-def _body(text: str) -> bytes:
-    """A body in UTF-8, its lines ended by CRLF, without control characters.
+def body_lines(text: str) -> bytes:
+    """Text in UTF-8, its lines ended by CRLF, without control characters.
 
-    The last CRLF belongs to the boundary after it (RFC 2046 §5.1.1), so a reader sees no line break at the end.
+    Of whole lines of a text it makes the same as of the text, as it looks at one line at a time; that also holds for
+    the encoding and the measuring of bodies below, and is what `press` builds on.
     """
     octets = text.encode(errors="replace")
     if b"\r" in octets:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return octets.translate(None, _CONTROL_OCTETS).rstrip(b"\n").replace(b"\n", b"\r\n") + b"\r\n"
+    return octets.translate(None, _CONTROL_OCTETS).replace(b"\n", b"\r\n")
 
 
-def _boundary(message_id: str, text: bytes, html: bytes) -> str:
-    """A boundary that always is the same for the same letter and occurs in neither body (RFC 2046 §5.1.1)."""
-    digest = hashlib.sha256(message_id.encode()).hexdigest()[:40]
-    while digest.encode() in text or digest.encode() in html:
-        digest = hashlib.sha256(digest.encode()).hexdigest()[:40]
-    return f"=_{digest}"
+def _body(text: str) -> bytes:
+    """A whole body. Its last CRLF belongs to the boundary after it (RFC 2046 §5.1.1), so a reader does not see it."""
+    return body_lines(text).rstrip(b"\r\n") + b"\r\n"
+
+
+def boundary_of(message_id: str, *bodies: bytes) -> bytes:
+    """A boundary that always is the same for the same letter and occurs in no body (RFC 2046 §5.1.1)."""
+    digest = message_id.encode()
+    is_free = False
+    while not is_free:
+        digest = hashlib.sha256(digest).hexdigest()[:40].encode()
+        is_free = True
+        for body in bodies:
+            if digest in body:
+                is_free = False
+    return b"=_" + digest
+
+
+def lines_fit(body: bytes) -> bool:
+    """Whether no line is too long to travel as it is."""
+    return len(body) <= MAX_LINE or max(map(len, body.split(b"\r\n"))) <= MAX_LINE
+
+
+def quoted_printable(body: bytes) -> bytes:
+    """Lines in quoted-printable (RFC 2045 §6.7)."""
+    return binascii.b2a_qp(body, istext=True)
+
+
+def encoding_of(*, is_ascii: bool, fits: bool, eightbit: bool) -> bytes:
+    """The Content-Transfer-Encoding that a body needs: as little as the server and its lines allow."""
+    if (eightbit or is_ascii) and fits:
+        return b"7bit" if is_ascii else b"8bit"
+    return b"quoted-printable"
+
+
+def part_start(boundary: bytes, subtype: bytes, encoding: bytes) -> bytes:
+    """The boundary before a part, with the part's header fields."""
+    return b"--%b\r\nContent-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n\r\n" % (
+        boundary,
+        subtype,
+        encoding,
+    )
+
+
+def parts_end(boundary: bytes) -> bytes:
+    """The boundary after the last part."""
+    return b"--%b--\r\n" % boundary
 
 
 def _encoded(body: bytes, *, eightbit: bool) -> tuple[bytes, bytes]:
-    """The body's Content-Transfer-Encoding field with the blank line after it, and the body so encoded."""
-    if (eightbit or body.isascii()) and max(map(len, body.split(b"\r\n"))) <= MAX_LINE:
-        encoding = b"7bit" if body.isascii() else b"8bit"
-        return b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n", body
-    return b"Content-Transfer-Encoding: quoted-printable\r\n\r\n", binascii.b2a_qp(body, istext=True)
+    """The name of the body's transfer encoding, and the body so encoded."""
+    encoding = encoding_of(is_ascii=body.isascii(), fits=lines_fit(body), eightbit=eightbit)
+    return encoding, quoted_printable(body) if encoding == b"quoted-printable" else body

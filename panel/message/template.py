@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from typing import Final, Literal
 
@@ -36,7 +37,7 @@ _PAGE_START: Final = (
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n</head>\n'
     '<body style="margin:0;padding:0">\n'
 )
-_PAGE_END: Final = "\n</body>\n</html>\n"
+PAGE_END: Final = "\n</body>\n</html>\n"
 # What the inbox shows after the subject; in the letter itself it is not seen.
 _PREHEADER: Final = (
     '<div style="display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px">',
@@ -113,17 +114,14 @@ class CompiledVersion:
         body longer than a million characters.
         """
         fitting = Values({name: body_text(value) for name, value in values.items() if value})
-        subject = one_line(self.subject.run(fitting))
+        subject = subject_line(self.subject.run(fitting))
         html = self.html.run(fitting, escape=escape)
-        # A condition that does not hold leaves the blank lines around it.
-        text = _BLANK_LINES.sub("\n\n", self.text.run(fitting)).lstrip("\n")
+        text = collapsed(self.text.run(fitting)).lstrip("\n")
         if footer and escape(footer.unsubscribe_url) not in html:
-            html += _footer_html(footer)
+            html += footer_html(footer)
         if footer and footer.unsubscribe_url not in text:
-            text = text.rstrip() + _footer_text(footer)
-        if len(subject) > MAX_HEADER_TEXT:
-            subject = f"{subject[: MAX_HEADER_TEXT - 1]}…"
-        return Rendered(subject=subject, html=f"{html}{_PAGE_END}", text=text)
+            text = text.rstrip() + footer_text(footer)
+        return Rendered(subject=subject, html=f"{html}{PAGE_END}", text=text)
 
 
 def prepare(*, subject: str, preheader: str, html: str, text: str | None, allowed: frozenset[str]) -> Prepared:
@@ -161,6 +159,28 @@ def compile_version(*, subject: str, preheader: str, html: str, text: str) -> Co
     """Parse what `prepare` returned, once for all recipients. The preheader becomes a hidden part of the HTML."""
     hidden = f"{_PREHEADER[0]}{_escaped_literals(preheader)}{_PREHEADER[1]}" if preheader else ""
     return CompiledVersion(subject=parse(subject), html=parse(f"{_PAGE_START}{hidden}{html}"), text=parse(text))
+
+
+def subject_line(text: str) -> str:
+    """A subject with its values put in, made one line that is not too long."""
+    subject = one_line(text)
+    return subject if len(subject) <= MAX_HEADER_TEXT else f"{subject[: MAX_HEADER_TEXT - 1]}…"
+
+
+def collapsed(text: str) -> str:
+    """The text with at most one blank line at a time: a condition that does not hold leaves those around it."""
+    return _BLANK_LINES.sub("\n\n", text)
+
+
+def footer_html(footer: Footer) -> str:
+    """What a body of HTML ends with, from a line break on."""
+    before, after = _html_around_link(footer.company_name, footer.postal_address)
+    return f"{before}{escape(footer.unsubscribe_url)}{after}"
+
+
+def footer_text(footer: Footer) -> str:
+    """What a text ends with, from the end of its last line on."""
+    return f"{_text_before_link(footer.company_name, footer.postal_address)}{footer.unsubscribe_url}\n"
 
 
 def _in_line(field: Field, source: str, allowed: frozenset[str], *, what: str) -> list[Problem]:
@@ -213,21 +233,21 @@ def _escaped_literals(source: str) -> str:
     return "".join(pieces) + escape_braces(escape(source[position:]))
 
 
-def _footer_html(footer: Footer) -> str:
-    lines = [escape(line) for line in _who(footer)]
-    link = f'<a href="{escape(footer.unsubscribe_url)}" style="color:#767676">Unsubscribe</a>'
+@lru_cache(maxsize=256)
+def _html_around_link(company_name: str, postal_address: str) -> tuple[str, str]:
+    lines = [*(escape(line) for line in _who(company_name, postal_address)), '<a href="']
     return (
         '\n<div style="max-width:560px;margin:0 auto;padding:16px 24px 24px;'
-        f'font:13px/1.5 Arial,Helvetica,sans-serif;color:#767676">{"<br>".join([*lines, link])}</div>'
+        f'font:13px/1.5 Arial,Helvetica,sans-serif;color:#767676">{"<br>".join(lines)}',
+        '" style="color:#767676">Unsubscribe</a></div>',
     )
 
 
-def _footer_text(footer: Footer) -> str:
-    return "\n".join(["", "", "--", *_who(footer), f"Unsubscribe: {footer.unsubscribe_url}", ""])
+@lru_cache(maxsize=256)
+def _text_before_link(company_name: str, postal_address: str) -> str:
+    return "\n".join(["", "", "--", *_who(company_name, postal_address), "Unsubscribe: "])
 
 
-def _who(footer: Footer) -> list[str]:
+def _who(company_name: str, postal_address: str) -> list[str]:
     """The footer's lines about the sender: the name, and the postal address in one line."""
-    return [
-        line for line in (one_line(footer.company_name), one_line(footer.postal_address.replace("\n", ", "))) if line
-    ]
+    return [line for line in (one_line(company_name), one_line(postal_address.replace("\n", ", "))) if line]
