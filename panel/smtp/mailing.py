@@ -15,7 +15,7 @@ from panel.smtp.trouble import TROUBLE, Broken, Refused, SpokeEarly, Unsendable
 
 LAST_CHUNK = 64 * 1024
 """Octets at a letter's end that are handed over at once, final dot included. The usual letter fits in whole."""
-IDLE = 1.0
+IDLE = 5.0
 """Seconds after opening; a server that hangs up on a connection that was not used for so long may have tired of it."""
 
 _REMEMBERED = 32
