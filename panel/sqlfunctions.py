@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
+
+from panel.db import UtcDateTime
 
 
 class random_hex(FunctionElement[str]):  # noqa: N801 - an SQL function, written as one
@@ -53,3 +56,22 @@ def json_object(members: Mapping[str, ColumnElement[Any] | str | None]) -> Colum
         # Typed, as PostgreSQL asks for the type of every argument.
         arguments += [literal(name, String()), literal(value, String()) if isinstance(value, str | None) else value]
     return _JsonObject(*arguments)
+
+
+class moved_on(FunctionElement[dt.datetime]):  # noqa: N801 - an SQL function, written as one
+    """`moved_on(at, since)`: the time `at`, later by as long as it is since `since`. Null where either is null."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+@compiles(moved_on, "sqlite")
+def _moved_on_sqlite(element: moved_on, compiler: SQLCompiler, **options: Any) -> str:
+    at, since = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', julianday({at}) + julianday('now') - julianday({since}))"
+
+
+@compiles(moved_on)
+def _moved_on(element: moved_on, compiler: SQLCompiler, **options: Any) -> str:
+    at, since = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({at} + ((SELECT clock_timestamp()) - {since}))"

@@ -141,6 +141,19 @@ def audit(action: str, *, subject: str = "", user_id: uuid.UUID | None = None, i
     db.session().add(entry)
 
 
+def noted(action: str, *, subject: str, since: dt.datetime) -> bool:
+    """Whether the account's audit log has such a line since then."""
+    wanted = select(AuditEntry.id).where(
+        AuditEntry.action == action, AuditEntry.subject == subject, AuditEntry.at >= since
+    )
+    return db.session().scalar(wanted.limit(1)) is not None
+
+
+def lock() -> None:
+    """Lets nobody else who asks for it go on until the current transaction has ended."""
+    db.session().scalar(select(Account.id).where(Account.id == db.account_id()).with_for_update())
+
+
 def suspend(account: Account, *, suspended: bool) -> None:
     """Stops or frees an account's sending. In a system scope."""
     with db.transaction() as session:

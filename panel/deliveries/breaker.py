@@ -5,37 +5,67 @@ from __future__ import annotations
 import datetime as dt
 
 from panel import db
-from panel.deliveries.decide import FAILURES_BEFORE_PAUSE, QUOTA_PAUSE, Decision, pause_length
+from panel.deliveries import holds, renewal
+from panel.deliveries.decide import FAILURES_BEFORE_PAUSE, Decision, pause_length, short_rest
 from panel.servers import service as servers
 from panel.servers.service import Route
-from panel.smtp.outcome import FailureCode, Outcome
-
-# These say that nobody is there: one of them is enough.
-_AT_ONCE = frozenset({FailureCode.CONNECT_TIMEOUT, FailureCode.HOST_NOT_FOUND})
+from panel.smtp.outcome import About, FailureCode, Outcome, Phase
 
 
 def note(route: Route, outcome: Outcome, decision: Decision) -> None:
-    """Counts what an attempt says of its server, and pauses it when it is time to. In the account's scope."""
+    """Counts what an attempt says of its server; pauses it when it is time to, and frees what it held. In the account's
+    scope, in no transaction."""
     if route.server_id is None or route.server_version is None:
         return  # the platform server is the operator's, who watches it
     if decision.pause is None:
-        if outcome.accepted and route.failing:
-            servers.clear_failures(route.server_id)
+        if route.failing and _works(outcome) and servers.clear_failures(route.server_id, route.server_version):
+            holds.free(holds.of_server(route), limit=holds.PIECE)  # the ticker frees what is left
         return
-    if outcome.failure is FailureCode.CANCELED:
+    if decision.pause == "rate":
+        until = db.now() + dt.timedelta(seconds=short_rest(outcome) or 0.0)
+        servers.rest(route.server_id, route.server_version, until=until)
         return
+    if _fail(route, outcome, decision.pause):
+        holds.hold(holds.of_server(route), reason=decision.pause, limit=holds.PIECE)
+
+
+def _fail(route: Route, outcome: Outcome, reason: str) -> bool:
+    """Counts a failure; whether the server rests from now on and no other stands in for it."""
+    assert route.server_id is not None
+    assert route.server_version is not None
     error = (outcome.reply or outcome.detail)[:1000]
-    failures = servers.count_failure(route.server_id, error=error)
-    until = _pause_until(outcome, decision, failures)
-    if until is not None or decision.pause != "server":
-        servers.pause(route.server_id, route.server_version, reason=decision.pause, until=until, error=error)
+    with db.transaction():
+        failures = servers.count_failure(
+            route.server_id,
+            route.server_version,
+            error=error,
+            at_least=FAILURES_BEFORE_PAUSE if _at_once(outcome) else 0,
+        )
+        if reason == "server" and (failures is None or failures < FAILURES_BEFORE_PAUSE):
+            return False  # it rests already, has other settings by now, or may have slipped
+        until = _until(route, outcome, reason, failures or 1)
+        paused = servers.pause(route.server_id, route.server_version, reason=reason, until=until, error=error)
+    return paused and not route.fallback
 
 
-def _pause_until(outcome: Outcome, decision: Decision, failures: int) -> dt.datetime | None:
-    if decision.pause == "quota":
-        return db.now() + dt.timedelta(seconds=QUOTA_PAUSE)
-    if decision.pause != "server":
-        return None  # until somebody mends it
-    if failures < FAILURES_BEFORE_PAUSE and outcome.failure not in _AT_ONCE:
-        return None
-    return db.now() + dt.timedelta(seconds=pause_length(failures))
+def _until(route: Route, outcome: Outcome, reason: str, failures: int) -> dt.datetime | None:
+    now = db.now()
+    if reason == "quota":
+        assert route.server_id is not None
+        return renewal.renews_at(route.server_id, outcome, failures=failures, now=now)
+    if reason == "server":
+        return now + dt.timedelta(seconds=pause_length(failures))
+    return None  # until somebody mends it
+
+
+def _at_once(outcome: Outcome) -> bool:
+    """Whether one failure is enough: nobody is there, or a password was not taken, which must not go on."""
+    if outcome.failure is FailureCode.CONNECT_TIMEOUT or outcome.about is About.CREDENTIALS:
+        return True
+    return outcome.phase is Phase.AUTH and outcome.code is None
+
+
+def _works(outcome: Outcome) -> bool:
+    """Whether it shows that the server does its work: it took the letter, or refused it for the letter's own sake."""
+    asked = outcome.code is not None and outcome.phase not in (Phase.GREETING, Phase.TLS, Phase.HELLO, Phase.AUTH)
+    return outcome.accepted or (asked and outcome.about in (About.RECIPIENT, About.MESSAGE))

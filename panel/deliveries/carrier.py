@@ -13,7 +13,7 @@ from panel import db
 from panel.config import Settings
 from panel.deliveries import breaker, letters, record, screening
 from panel.deliveries.claims import Claim, LeaseLost
-from panel.deliveries.decide import decide
+from panel.deliveries.decide import decide, trying_time
 from panel.deliveries.warm import WarmSessions
 from panel.livesteps import StepBoard
 from panel.message.letter import Letter
@@ -90,7 +90,7 @@ class Carrier:
         decision = decide(
             outcome,
             attempts=delivery.attempts,
-            age=db.now() - delivery.made_at,
+            trying=trying_time(since=delivery.trying_since, held_at=delivery.held_at, now=db.now()),
             began=attempt.began,
             own_server=route.server_id is not None,
         )

@@ -11,6 +11,7 @@ from sqlalchemy import CursorResult, update
 from sqlalchemy.exc import OperationalError
 
 from panel import db
+from panel.deliveries import holds
 from panel.deliveries.claims import Claim, LeaseLost, held_by
 from panel.deliveries.decide import Decision
 from panel.outbox import states
@@ -63,6 +64,7 @@ def _ended(claim: Claim, outcome: Outcome, decision: Decision, steps: list[dict[
             row["next_attempt_at"] = db.clock(decision.wait)
         if decision.state == "sent":
             row["sent_at"] = db.clock()
+        row |= holds.of_change(decision.state, spent=decision.spent)
         try:
             _change(claim, decision.state, **row)
         except LeaseLost:
@@ -103,7 +105,8 @@ def _end_attempt(claim: Claim, outcome: Outcome, decision: Decision, steps: list
 def set_aside(claim: Claim, state: str, *, reason: str) -> None:
     """Ends a claim without an attempt: `held`, `canceled` or `expired`, with the reason."""
     with db.transaction():
-        _change(claim, state, reason=reason, lease_owner=None, lease_until=None)
+        hold = holds.of_change(state, spent=False)
+        _change(claim, state, reason=reason, lease_owner=None, lease_until=None, **hold)
 
 
 def _change(claim: Claim, state: str, **row: Any) -> None:

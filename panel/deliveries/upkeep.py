@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import time
 import uuid
+from collections.abc import Callable
+from typing import Final
 
 import structlog
-from sqlalchemy import CursorResult, and_, select, update
+from sqlalchemy import CursorResult, and_, exists, func, or_, select, true, update
 
 from panel import db, queue
+from panel.accounts import service as accounts
+from panel.accounts.service import Account
+from panel.addresses import service as addresses
 from panel.config import Settings
-from panel.deliveries import claims, screening
-from panel.outbox import service as outbox
+from panel.deliveries import claims, holds, lastday, screening
 from panel.outbox import states
 from panel.outbox.service import Attempt, Delivery
 from panel.servers import service as servers
+from panel.servers.service import MailServer, Route
 
 log = structlog.get_logger(__name__)
 
-# What a person holds (a paused blast) only a person frees, however long it takes.
-_HELD_BY_ITSELF = and_(Delivery.state == "held", Delivery.reason.is_distinct_from(outbox.BLAST_PAUSED))
+_BUDGET: Final = 3.0  # seconds of one round that all accounts' holds may take; what is left is for the next round
 
 
 def tick(settings: Settings) -> None:
     """One round. In no scope; opens its own."""
+    end = time.monotonic() + _BUDGET
     with db.system_scope("the ticker settles lapsed leases"):
         lapsed = settle_lapsed()
-        expired = expire(settings.tuning.hold)
-        accounts_with_holds = list(
-            db.session().scalars(select(Delivery.account_id).where(Delivery.state == "held").distinct())
-        )
+        expired = expire_useless(end)
+        waiting = _accounts_that_wait()
+        db.release()
+    for account_id in waiting:
+        with db.account_scope(account_id):
+            expired += look_after(settings.tuning.hold, end)
     if lapsed or expired:
         log.info("settled", lapsed=lapsed, expired=expired)
-    for account_id in accounts_with_holds:
-        with db.account_scope(account_id):
-            resume()
     with db.system_scope("the ticker looks for what is due"):
         due = bool(claims.lanes_due(busy=(), limit=1))
         db.release()
@@ -74,48 +80,100 @@ def settle_lapsed() -> int:
     return len(sending) + len(waiting)
 
 
-def expire(hold: float) -> int:
-    """Ends what is of no use any more, and what has been held for too long (seconds)."""
-    waiting = Delivery.state.in_((*states.DUE, "held"))
-    unclaimed = Delivery.lease_until.is_(None)
-    return _count(
-        update(Delivery)
-        .where(waiting, unclaimed, Delivery.expires_at < db.clock())
-        .values(state="expired", reason="too_late_to_be_of_use")
-    ) + _count(
-        update(Delivery)
-        .where(_HELD_BY_ITSELF, unclaimed, Delivery.made_at < db.clock(-hold))
-        .values(state="expired", reason="held_too_long")
+def expire_useless(end: float) -> int:
+    """Ends what would come too late to be of use, held or not. In a system scope."""
+    late = (
+        Delivery.state.in_((*states.DUE, "held")),
+        Delivery.lease_until.is_(None),
+        Delivery.expires_at < db.clock(),
     )
+    some = select(Delivery.id).where(*late).limit(holds.PIECE).with_for_update(skip_locked=True)
+
+    def piece() -> int:
+        with db.transaction() as session:
+            ids = list(session.scalars(some))
+            if not ids:
+                return 0
+            result = session.execute(
+                update(Delivery)
+                .where(Delivery.id.in_(ids), Delivery.state.in_((*states.DUE, "held")))
+                .values(state="expired", reason="too_late_to_be_of_use", held_at=None)
+                .execution_options(synchronize_session=False)
+            )
+        assert isinstance(result, CursorResult)
+        return result.rowcount
+
+    return _in_pieces(piece, end)
 
 
-def resume() -> int:
-    """Frees this account's held deliveries whose reason is gone, oldest first. In the account's scope."""
+def _accounts_that_wait() -> list[uuid.UUID]:
+    """Accounts with something held or to be held. In a system scope."""
+    of_account = Delivery.account_id == Account.id
+    paused = exists().where(MailServer.account_id == Account.id, MailServer.state == "paused")
+    held = exists().where(of_account, Delivery.state == "held")
+    return list(db.session().scalars(select(Account.id).where(or_(Account.suspended_at.is_not(None), paused, held))))
+
+
+def look_after(longest_hold: float, end: float) -> int:
+    """Sees to what this account holds, and has to hold; says how many letters expired. In the account's scope."""
     servers.end_pauses()
+    expired = _in_pieces(lambda: holds.expire(longest_hold, limit=holds.PIECE), end)
+    resume(end=end)
+    lastday.tell(longest_hold)
+    return expired
+
+
+def resume(*, end: float | None = None) -> int:
+    """Frees this account's held deliveries whose reason is gone, oldest first, and holds what has one; says how many
+    were freed. In the account's scope. end: when to leave the rest for later, by `time.monotonic`."""
+    end = end if end is not None else time.monotonic() + _BUDGET
     if screening.suspended():
+        _in_pieces(lambda: holds.hold(true(), reason=screening.SUSPENDED, limit=holds.PIECE), end)
         return 0
-    freed = 0
-    held = select(Delivery.address_id).where(Delivery.state == "held").distinct()
-    for address_id in list(db.session().scalars(held)):
-        route = servers.route_of(address_id)
-        stuck = route.paused and not route.fallback
-        full = route.kind == "platform" and screening.platform_limit_reached()
-        if not stuck and not full:
-            freed += _free(address_id)
-    return freed
+    routes: dict[uuid.UUID | None, Route] = {}
+    lanes: dict[uuid.UUID | None, list[uuid.UUID | None]] = {}
+    for lane in (None, *(address.id for address in addresses.all_addresses())):
+        route = servers.route_of(lane)
+        routes[route.server_id] = route
+        lanes.setdefault(route.server_id, []).append(lane)
+    return sum(_settle(route, lanes[server_id], end) for server_id, route in routes.items())
 
 
-def _free(address_id: uuid.UUID | None) -> int:
-    of_route = Delivery.address_id.is_(None) if address_id is None else Delivery.address_id == address_id
-    return _count(
-        update(Delivery)
-        .where(_HELD_BY_ITSELF, of_route)
-        .values(state="queued", reason=None, next_attempt_at=db.clock())
+def _settle(route: Route, lanes: list[uuid.UUID | None], end: float) -> int:
+    which = holds.of_lanes(lanes)
+    if route.paused and not route.fallback:
+        reason = route.paused_reason or "server_paused"
+        _in_pieces(lambda: holds.hold(which, reason=reason, limit=holds.PIECE), end)
+        return 0
+    if route.failing and not route.paused:
+        return int(holds.free_one_to_try(which))  # the others follow when it went well
+    if route.kind == "own" and not route.paused:
+        return _in_pieces(lambda: holds.free(which, limit=holds.PIECE), end)
+    room = _platform_room()
+    if room is None:
+        return _in_pieces(lambda: holds.free(which, limit=holds.PIECE), end)
+    return holds.free(which, limit=min(room, holds.PIECE)) if room > 0 else 0
+
+
+def _platform_room() -> int | None:
+    """How many letters more the account may send by the platform server now; None: any number."""
+    limit = accounts.current().platform_daily_limit
+    if limit is None:
+        return None
+    # What is in its queue for the platform server will take its place.
+    took = and_(Delivery.state.in_(("sending", "sent", "uncertain", "bounced")), Delivery.server_id.is_(None))
+    used = select(func.count()).where(
+        Delivery.kind != "system",
+        Delivery.made_at > db.now() - dt.timedelta(days=1),
+        took,
     )
+    return max(0, limit - (db.session().scalar(used) or 0))
 
 
-def _count(statement: object) -> int:
-    with db.transaction() as session:
-        result = session.execute(statement.execution_options(synchronize_session=False))  # type: ignore[attr-defined]
-    assert isinstance(result, CursorResult)
-    return result.rowcount
+def _in_pieces(piece: Callable[[], int], end: float) -> int:
+    total = 0
+    while True:
+        done = piece()
+        total += done
+        if done < holds.PIECE or time.monotonic() > end:
+            return total

@@ -117,7 +117,7 @@ class Delivery(AccountOwned, Base):
     next_attempt_at: Mapped[dt.datetime] = mapped_column(default=now)
     expires_at: Mapped[dt.datetime | None]
     trying_since: Mapped[dt.datetime | None]  # the first temporary refusal, later by as long as it was held since
-    held_at: Mapped[dt.datetime | None]  # since when it has been `held`; null when it is not
+    held_at: Mapped[dt.datetime | None]  # since when it has been `held`; kept while it alone tries a server that rested
     attempts: Mapped[int] = mapped_column(default=0)
     server_id: Mapped[uuid.UUID | None]  # at send; null: the platform server
     server_version: Mapped[int | None]

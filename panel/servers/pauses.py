@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from typing import Final
 
 from flask import current_app
-from sqlalchemy import select, update
+from sqlalchemy import case, or_, select, update
 
 from panel import db, queue
 from panel.accounts import service as accounts
@@ -14,8 +15,9 @@ from panel.addresses import service as addresses
 from panel.config import Settings
 from panel.outbox import service as outbox
 from panel.servers.models import MailServer
+from panel.servers.routing import PasswordUnreadable, stored_password
 
-REASONS = {
+REASONS: Final = {
     "credentials": "it refused the user name or password",
     "sender_refused": "it does not let you send from this address",
     "quota": "its sending limit is used up for now",
@@ -23,49 +25,84 @@ REASONS = {
     "destination_not_allowed": "its name now leads to an address that may not be reached from here",
     "password_unreadable": "its stored password can no longer be read; please enter it again",
 }
+# Nothing is wrong with a server whose quota is used up, and it may be so every day: the banner tells it.
+_NOT_BY_MAIL: Final = "quota"
+_TOLD_AGAIN_AFTER: Final = 86_400.0  # seconds; one that works and fails by turns is told of once a day
 
 
-def count_failure(server_id: uuid.UUID, *, error: str) -> int:
-    """Counts one more failure in a row and returns how many there are now."""
+def count_failure(server_id: uuid.UUID, version: int, *, error: str, at_least: int = 0) -> int | None:
+    """Counts one more failure in a row and returns how many there are now, and at least `at_least`.
+
+    None, and nothing counted, when the server rests already or has other settings by now: letters that were on their
+    way meanwhile say nothing new.
+    """
+    more = MailServer.failures_in_a_row + 1
     with db.transaction() as session:
-        counted = session.execute(
+        return session.execute(
             update(MailServer)
-            .where(MailServer.id == server_id)
-            .values(failures_in_a_row=MailServer.failures_in_a_row + 1, last_error=error[:1000])
+            .where(MailServer.id == server_id, MailServer.version == version, MailServer.state == "ready")
+            .values(failures_in_a_row=case((more < at_least, at_least), else_=more), last_error=error[:1000])
             .returning(MailServer.failures_in_a_row)
             .execution_options(synchronize_session=False)
         ).scalar()
-    return counted or 0
 
 
-def clear_failures(server_id: uuid.UUID) -> None:
-    """It works again: the count starts anew, and the next trouble is told to the owner again."""
+def clear_failures(server_id: uuid.UUID, version: int) -> bool:
+    """It works again: the count starts anew. Whether there was something to clear, which is false while it rests."""
+    told = case((MailServer.owner_told_at < db.clock(-_TOLD_AGAIN_AFTER), None), else_=MailServer.owner_told_at)
     with db.transaction() as session:
-        session.execute(
+        cleared = session.execute(
             update(MailServer)
-            .where(MailServer.id == server_id)
-            .values(failures_in_a_row=0, last_error=None, owner_told_at=None, state="ready", paused_reason=None)
+            .where(
+                MailServer.id == server_id,
+                MailServer.version == version,
+                MailServer.state == "ready",
+                MailServer.failures_in_a_row > 0,
+            )
+            .values(failures_in_a_row=0, last_error=None, owner_told_at=told)
+            .returning(MailServer.id)
             .execution_options(synchronize_session=False)
-        )
+        ).scalar()
+        if cleared is not None:
+            queue.ring_delivery_after_commit()
+    return cleared is not None
 
 
 def pause(server_id: uuid.UUID, version: int, *, reason: str, until: dt.datetime | None, error: str) -> bool:
     """Lets a server rest, unless its settings were changed meanwhile; tells the owner if nobody has yet.
 
-    until: when it is tried again by itself; None when somebody has to mend it first. Returns whether it was paused.
+    until: when it is tried again by itself; None when somebody has to mend it first. A rest that is under way may
+    become longer and never shorter. Returns whether it was paused by this.
     """
+    longer = or_(MailServer.state == "ready", MailServer.paused_until < until) if until else MailServer.id == server_id
     with db.transaction() as session:
         paused = session.execute(
             update(MailServer)
-            .where(MailServer.id == server_id, MailServer.version == version)
+            .where(MailServer.id == server_id, MailServer.version == version, longer)
             .values(state="paused", paused_reason=reason, paused_until=until, last_error=error[:1000])
             .returning(MailServer.id)
             .execution_options(synchronize_session=False)
         ).scalar()
         if paused is None:
             return False
-        _tell_owner_once(server_id, reason)
+        if reason != _NOT_BY_MAIL:
+            _tell_owner_once(server_id, reason)
     return True
+
+
+def rest(server_id: uuid.UUID, version: int, *, until: dt.datetime) -> None:
+    """Lets a server have a moment in which nothing of its lanes begins; its letters wait as they are."""
+    with db.transaction() as session:
+        session.execute(
+            update(MailServer)
+            .where(
+                MailServer.id == server_id,
+                MailServer.version == version,
+                or_(MailServer.rests_until.is_(None), MailServer.rests_until < until),
+            )
+            .values(rests_until=until)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def resume(server_id: uuid.UUID) -> None:
@@ -74,25 +111,53 @@ def resume(server_id: uuid.UUID) -> None:
         session.execute(
             update(MailServer)
             .where(MailServer.id == server_id)
-            .values(state="ready", paused_reason=None, paused_until=None, failures_in_a_row=0, owner_told_at=None)
+            .values(
+                state="ready",
+                paused_reason=None,
+                paused_until=None,
+                failures_in_a_row=0,
+                owner_told_at=None,
+                auth_tries=0,
+                auth_tried_at=None,
+            )
             .execution_options(synchronize_session=False)
         )
         queue.ring_delivery_after_commit()
 
 
 def end_pauses() -> None:
-    """Ends the rests of this account's servers whose time is over. The count of failures stays, so that the next
-    rest of a server that still does not work is longer."""
-    over = (MailServer.state == "paused", MailServer.paused_until <= db.clock())
-    if db.session().scalar(select(MailServer.id).where(*over).limit(1)) is None:
+    """Ends the rests of this account's servers whose time is over, and of those whose password can be read again.
+
+    The count of failures stays, so that one letter tries first and the next rest of a server that still does not work
+    is longer.
+    """
+    over = [MailServer.paused_until <= db.clock()]
+    readable = [server.id for server in _unreadable() if _is_readable(server)]
+    if readable:
+        over.append(MailServer.id.in_(readable))
+    paused = MailServer.state == "paused", or_(*over)
+    if db.session().scalar(select(MailServer.id).where(*paused).limit(1)) is None:
         return
     with db.transaction() as session:
         session.execute(
             update(MailServer)
-            .where(*over)
+            .where(*paused)
             .values(state="ready", paused_reason=None, paused_until=None)
             .execution_options(synchronize_session=False)
         )
+
+
+def _unreadable() -> list[MailServer]:
+    found = select(MailServer).where(MailServer.state == "paused", MailServer.paused_reason == "password_unreadable")
+    return list(db.session().scalars(found))
+
+
+def _is_readable(server: MailServer) -> bool:
+    try:
+        stored_password(server)
+    except PasswordUnreadable:
+        return False
+    return True
 
 
 def _tell_owner_once(server_id: uuid.UUID, reason: str) -> None:
@@ -109,18 +174,30 @@ def _tell_owner_once(server_id: uuid.UUID, reason: str) -> None:
     )
     if told is None:
         return
-    settings: Settings = current_app.extensions["ownpost"]
-    address = addresses.get(told.address_id)
-    link = f"{settings.public_url}/settings/email/{told.address_id}/server"
-    text = (
-        f"Your mail server {told.host} does not send for {address.email} at the moment: {REASONS[reason]}.\n\n"
-        "Nothing is lost: your campaigns' letters wait, and go out by themselves once it works again.\n\n"
-        f"See what is wrong and mend it here:\n{link}\n"
+    email = addresses.get(told.address_id).email
+    tell_owners(
+        subject=f"Your mail server for {email} needs a look",
+        text=(
+            f"Your mail server {told.host} does not send for {email} at the moment: {REASONS[reason]}.\n\n"
+            "Nothing is lost: your campaigns' letters wait, and go out by themselves once it works again.\n\n"
+            f"See what is wrong and mend it here:\n{link_to(told.address_id)}\n"
+        ),
     )
+
+
+def link_to(address_id: uuid.UUID) -> str:
+    """The page of an address's server, for letters."""
+    settings: Settings = current_app.extensions["ownpost"]
+    return f"{settings.public_url}/settings/email/{address_id}/server"
+
+
+def tell_owners(*, subject: str, text: str) -> None:
+    """Mails the account's owners, by the platform's server. In a transaction, or makes one for each letter."""
+    settings: Settings = current_app.extensions["ownpost"]
     for owner in accounts.owners():
         outbox.put_system_letter(
             to_address=owner.email,
-            subject=f"Your mail server for {address.email} needs a look",
+            subject=subject,
             text=text,
             html=None,
             from_domain=settings.platform_from.address.rpartition("@")[2],

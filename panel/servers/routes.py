@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from flask import Response, flash, redirect, request, url_for
+from flask import Response, flash, g, redirect, request, url_for
 from flask_login import current_user
 from werkzeug.exceptions import NotFound, ServiceUnavailable, TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
@@ -18,6 +18,12 @@ from panel.web import access, limits, steps
 blueprint = access.blueprint("servers", __name__)
 
 _BASE = "/settings/email/<uuid:address_id>/server"
+
+
+@blueprint.app_template_global("server_troubles")
+def server_troubles() -> list[service.Trouble]:
+    """The account's servers that rest, for the banner of every page."""
+    return service.troubles() if current_user.is_authenticated and "scopes" in g else []
 
 
 @blueprint.get(_BASE)

@@ -17,7 +17,16 @@ from panel.config import Settings
 from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
 from panel.servers.models import MailServer
 from panel.servers.pauses import REASONS as PAUSE_REASONS
-from panel.servers.pauses import clear_failures, count_failure, end_pauses, pause, resume
+from panel.servers.pauses import (
+    clear_failures,
+    count_failure,
+    end_pauses,
+    link_to,
+    pause,
+    rest,
+    resume,
+    tell_owners,
+)
 from panel.servers.routing import (
     SEALED_COLUMN,
     Envelope,
@@ -32,6 +41,8 @@ from panel.servers.routing import (
     smtp_settings,
     stored_password,
 )
+from panel.servers.signin import may_sign_in, sign_in_ended, signed_in
+from panel.servers.troubles import Trouble, troubles
 from panel.smtp.settings import AuthMethod, Security, ServerSettings
 
 __all__ = [
@@ -42,17 +53,25 @@ __all__ = [
     "MailServer",
     "PasswordUnreadable",
     "Route",
+    "Trouble",
     "clear_failures",
     "count_failure",
     "end_pauses",
     "envelope_of",
     "for_address",
+    "link_to",
+    "may_sign_in",
     "pause",
     "platform_route",
+    "rest",
     "resume",
     "route_of",
     "sends_still",
+    "sign_in_ended",
+    "signed_in",
     "smtp_settings",
+    "tell_owners",
+    "troubles",
 ]
 
 
@@ -259,7 +278,8 @@ def _tested_at(address: addresses.OutboundAddress, server: MailServer | None, en
 def _resume(server: MailServer) -> None:
     server.state = "ready"
     server.paused_reason = server.paused_until = server.last_error = server.owner_told_at = None
-    server.failures_in_a_row = 0
+    server.failures_in_a_row = server.auth_tries = 0
+    server.auth_tried_at = None
 
 
 def _label(server: MailServer) -> str:

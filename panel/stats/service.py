@@ -64,29 +64,10 @@ class Row:
 
 
 def needs() -> list[Need]:
-    """What needs a person, the worst first."""
-    found = [*_servers_in_trouble(), *_letters_in_trouble(), *_unconfirmed()]
+    """What needs a person, the worst first; servers that rest have a banner on every page."""
+    found = [*_letters_in_trouble(), *_unconfirmed()]
     order = ["error", "warning", "info"]
     return sorted(found, key=lambda need: order.index(need.kind))
-
-
-def _servers_in_trouble() -> list[Need]:
-    found = []
-    for address in addresses.all_addresses():
-        route = servers.route_of(address.id)
-        if not route.paused:
-            continue
-        why = servers.PAUSE_REASONS.get(route.paused_reason or "", "it does not work at the moment")
-        found.append(
-            Need(
-                "error",
-                f"Your mail server for {address.email} needs a look",
-                f"It is resting: {why}. Letters wait and go out by themselves once it works again.",
-                "Manage Email",
-                url_for("servers.edit", address_id=address.id),
-            )
-        )
-    return found
 
 
 def _letters_in_trouble() -> list[Need]:

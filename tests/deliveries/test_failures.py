@@ -242,6 +242,6 @@ def test_what_is_held_for_too_long_expires(post: Post) -> None:
     with db.system_scope("tests"), db.transaction() as session:
         from sqlalchemy import update
 
-        session.execute(update(outbox.Delivery).values(made_at=db.clock(-2)))
+        session.execute(update(outbox.Delivery).values(held_at=db.clock(-2)))
     post.world.tick()
     assert (post.get(welcome).state, post.get(welcome).reason) == ("expired", "held_too_long")

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from panel.smtp.diagnosis import TABLE, diagnose
+from panel.smtp.diagnosis import TABLE, Diagnosis, diagnose
 from panel.smtp.failures import DOCS, rewritten
 from panel.smtp.outcome import About, Phase, Renewal, Verdict
 from panel.smtp.reply import Reply
@@ -18,7 +18,7 @@ def _said(example: str) -> tuple[Phase, Reply]:
     return Phase(phase), Reply(int(line[:3]), (line[4:].encode(),))
 
 
-def _of(example: str):
+def _of(example: str) -> Diagnosis:
     phase, reply = _said(example)
     return diagnose(phase=phase, reply=reply)
 

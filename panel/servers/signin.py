@@ -1,0 +1,86 @@
+"""How often a stored password is tried: few times in all, and by one connection until it has worked once.
+
+The count is in the server's row and changed by conditional UPDATEs, so it holds over all workers and machines. A
+worker asks before each new connection and says how it went.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, case, or_, select, update
+
+from panel import db
+from panel.servers.models import MailServer
+from panel.servers.routing import Route
+from panel.smtp.outcome import About, Outcome, Verdict
+from panel.smtp.settings import AuthMethod
+
+MOST: Final = 3
+"""Sign-ins with one stored password that may be under way or refused at a time."""
+
+_FORGOTTEN_AFTER: Final = 120.0  # seconds; by then whoever began a sign-in and said nothing more is gone
+
+
+def may_sign_in(route: Route) -> bool:
+    """Whether a new connection to the route's server may be opened now; if so, it counts as a sign-in under way.
+
+    In the account's scope, in a transaction of its own. False: ask again in a moment; it also means that the server
+    rests or has other settings by now.
+    """
+    if route.server_id is None:
+        return True
+    with db.transaction() as session:
+        counted = session.execute(
+            update(MailServer)
+            .where(_same(route), MailServer.state == "ready", _signs_in(), _is_free())
+            .values(
+                auth_tries=case((_forgotten(), 1), else_=MailServer.auth_tries + 1),
+                auth_tried_at=db.clock(),
+            )
+            .returning(MailServer.id)
+            .execution_options(synchronize_session=False)
+        ).scalar()
+    if counted is not None:
+        return True
+    without = select(MailServer.id).where(_same(route), MailServer.state == "ready", ~_signs_in())
+    return db.session().scalar(without) is not None
+
+
+def signed_in(route: Route) -> None:
+    """The connection opened well: the count begins anew, and these settings have proved themselves."""
+    _change(route, auth_tries=0, auth_tried_at=None, proven_version=route.server_version)
+
+
+def sign_in_ended(route: Route, outcome: Outcome | None = None) -> None:
+    """The connection did not open. A password that was refused stays counted until it is changed or tested."""
+    if outcome is not None and outcome.about is About.CREDENTIALS and outcome.verdict is Verdict.PERMANENT:
+        return
+    _change(route, auth_tries=case((MailServer.auth_tries > 0, MailServer.auth_tries - 1), else_=0))
+
+
+def _change(route: Route, **row: object) -> None:
+    if route.server_id is None:
+        return
+    with db.transaction() as session:
+        session.execute(
+            update(MailServer).where(_same(route)).values(**row).execution_options(synchronize_session=False)
+        )
+
+
+def _same(route: Route) -> ColumnElement[bool]:
+    return and_(MailServer.id == route.server_id, MailServer.version == route.server_version)
+
+
+def _signs_in() -> ColumnElement[bool]:
+    something = or_(MailServer.username != "", MailServer.password_sealed.is_not(None))
+    return and_(MailServer.auth != AuthMethod.NONE.value, something)
+
+
+def _forgotten() -> ColumnElement[bool]:
+    return or_(MailServer.auth_tried_at.is_(None), MailServer.auth_tried_at < db.clock(-_FORGOTTEN_AFTER))
+
+
+def _is_free() -> ColumnElement[bool]:
+    proven = MailServer.proven_version == MailServer.version
+    return or_(MailServer.auth_tries == 0, _forgotten(), and_(proven, MailServer.auth_tries < MOST))
