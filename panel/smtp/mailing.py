@@ -207,7 +207,8 @@ class Mailing:
         if isinstance(trouble, Refused):
             # Who refuses a letter before its end says what its final dot would have asked for.
             found = diagnose(phase=Phase.FINAL_DOT if phase is Phase.BODY else phase, reply=trouble.reply)
-            stale = self._may_be_stale and trouble.reply.code == 421
+            # A 421 for a quota says something of the server, whenever it comes.
+            stale = self._may_be_stale and trouble.reply.code == 421 and found.about is About.SERVER
             outcome = self._outcome(
                 found.verdict, found.about, phase, failure=found.failure, reply=trouble.reply, stale=stale
             )

@@ -50,6 +50,7 @@ BREAKS = [
     # The first was accepted: no word on the second's MAIL says nothing about it; a word on it does.
     ({2: Plan(mail=None)}, [TAKEN, LEFT_BEHIND]),
     ({2: Plan(mail=BUSY)}, [TAKEN, (TEMPORARY, Phase.MAIL, True)]),
+    ({2: Plan(mail="421 4.7.0 daily sending quota exceeded")}, [TAKEN, (TEMPORARY, Phase.MAIL, False)]),
     ({1: Plan(close_after=True)}, [TAKEN, LEFT_BEHIND]),
     ({1: Plan(dot="554 no", close_after=True)}, [(PERMANENT, Phase.FINAL_DOT, False), LEFT_BEHIND]),
     ({2: Plan(mail="abc")}, [TAKEN, (NOT_SENT, Phase.MAIL, False)]),
@@ -329,9 +330,12 @@ def test_what_the_journal_or_the_source_raises_is_passed_on_and_no_dot_is_said(
         with pytest.raises(DatabaseIsGone):
             book.note(client.send_all(book.submissions(letters()), book))
         usable = client.reusable
+        assert client.phase is (Phase.READY if usable else Phase.CLOSED)
+        assert usable or [one.verdict for one in Book().send_all(client, 9)] == [NOT_SENT]
         client.close()
         server.finish()
     assert b"" not in planned.taken
+    assert not any(b"n9@" in line for line in server.heard), "it was said to a server that awaits a letter"
     # Pipelined, the source is asked for the second letter while the first one waits for its body.
     under_way = where == "pull" and at == 2 and offered == OFFERED
     assert planned.accepted == ([1] if at == 2 and where != "envelope" and not under_way else [])
@@ -348,6 +352,7 @@ def test_whoever_stops_taking_outcomes_leaves_no_letter_half_said(after: int) ->
             assert next(outcomes).accepted
         outcomes.close()
         assert client.reusable is (after == 2)
+        assert client.phase is (Phase.READY if after == 2 else Phase.CLOSED)
         client.close()
         server.finish()
     assert planned.accepted == list(range(1, after + 1))
