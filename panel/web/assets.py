@@ -7,13 +7,14 @@ import json
 from functools import cache
 from pathlib import Path
 
-from flask import Flask, url_for
+from flask import Flask, g, url_for
 from markupsafe import Markup
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _INSTALLED = Path(__file__).resolve().parent.parent / "_assets"
 
 
+@cache
 def folder(name: str) -> Path:
     """`templates` or `static`: beside the package in a checkout, inside it when installed from a wheel."""
     return _INSTALLED / name if (_INSTALLED / name).is_dir() else _ROOT / name
@@ -26,8 +27,12 @@ def _hash(path: Path, _changed: float) -> str:
 
 def asset(name: str) -> str:
     """The address of one of our static files; it changes with the content, so it may be cached for ever."""
-    path = folder("static") / name
-    return url_for("static", filename=name, v=_hash(path, path.stat().st_mtime))
+    # Once for a request: a list names the picture with its icons in every row.
+    known: dict[str, str] = g.setdefault("asset_addresses", {})
+    if name not in known:
+        path = folder("static") / name
+        known[name] = url_for("static", filename=name, v=_hash(path, path.stat().st_mtime))
+    return known[name]
 
 
 @cache
