@@ -12,6 +12,7 @@ lacks is named in its line.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -62,7 +63,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """`main`, with what it cannot do without named in one line."""
+    """`main`, with what it cannot do without named in one line, and everything put away when it is ended."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return main(arguments)
     except programs.Missing as error:

@@ -28,6 +28,7 @@ from panel import db, live
 from panel.accounts import service as accounts
 from panel.campaigns import service as campaigns
 from panel.livesteps import StepBoard
+from panel.process import die_with_parent
 from panel.smtp.settings import Security
 from panel.smtp.steps import Step, StepEvent, StepState
 from panel.suppressions import service as suppressions
@@ -38,6 +39,8 @@ EMAIL, PASSWORD = "reader@acme.example", "a long password for benchmarks"
 _ROWS: Final = 400
 _WARM_UP: Final = 20
 _STEPS_PER_SECOND: Final = 100
+_TRIES: Final = 500
+_BETWEEN_TRIES: Final = 0.02
 
 
 class Reader:
@@ -85,7 +88,9 @@ def web(ground: Ground, processes: int) -> Iterator[int]:
     port = programs.free_port()
     command = [sys.executable, "-m", "panel.cli", "web", "--port", str(port), "--processes", str(processes)]
     with (Path(ground.environ["OWNPOST_DATA_DIR"]) / "web.log").open("wb") as log:
-        process = subprocess.Popen(command, env=programs.clean(ground.environ), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env=programs.clean(ground.environ), stdout=log, stderr=log, preexec_fn=die_with_parent
+        )
     try:
         wait_for(lambda: programs.listens(port), 30, what="the panel")
         yield port
@@ -189,7 +194,7 @@ class Streams:
         """A stream that has begun. A process that has its fill of them answers 503, and another one is tried."""
         path = f"/settings/email/{self._ground.address_id}/server/tests/{task}/stream"
         asked = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {self._cookie}\r\nAccept: text/event-stream\r\n\r\n"
-        for _ in range(50):
+        for _ in range(_TRIES):
             sock = socket.create_connection(("127.0.0.1", self._port), timeout=10)
             sock.sendall(asked.encode())
             head = sock.recv(65536)
@@ -198,6 +203,7 @@ class Streams:
             sock.close()
             if not head.startswith(b"HTTP/1.1 503 "):
                 raise RuntimeError(f"a stream answered {head.splitlines()[:1]}")
+            time.sleep(_BETWEEN_TRIES)
         raise RuntimeError("no web process takes one more stream")
 
     def _listen(self) -> None:

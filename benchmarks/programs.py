@@ -135,8 +135,9 @@ def postgres() -> Iterator[Cluster]:
 def child(*words: str, environ: dict[str, str], timeout: float = 3600) -> str:
     """Runs a module of this environment's Python to its end and returns what it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", *words], env=clean(environ), capture_output=True, text=True, timeout=timeout, check=False
-    )
+        [sys.executable, "-m", *words], env=clean(environ), capture_output=True, text=True, timeout=timeout,
+        preexec_fn=die_with_parent, check=False,
+    )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{words[0]} ended with {done.returncode}:\n{done.stderr[-4000:]}")
     return done.stdout

@@ -25,6 +25,7 @@ from benchmarks.peers import Peer, Turn
 from panel import db, queue
 from panel.outbox import states
 from panel.outbox.service import Delivery
+from panel.process import die_with_parent
 from tests.support.wait import wait_for
 
 Store = SqliteStore | PostgresStore
@@ -187,7 +188,9 @@ def worker(ground: Ground, name: str = "delivery") -> Iterator[int]:
     """A real worker process; yields its process id."""
     command = [sys.executable, "-m", "panel.cli", "worker", "--queue", name]
     with (Path(ground.environ["OWNPOST_DATA_DIR"]) / f"worker-{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=programs.clean(ground.environ), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env=programs.clean(ground.environ), stdout=log, stderr=log, preexec_fn=die_with_parent
+        )
     try:
         yield process.pid
     finally:
