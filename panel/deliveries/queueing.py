@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,20 +40,70 @@ class _Recipient:
     participant: participants.Participant | None
 
 
+class Desk:
+    """What making deliveries needs to know of an account, read once for all the events of a transaction.
+
+    `expected` are the (normalised) addresses that may get letters, by campaign: they are looked up at once.
+    """
+
+    def __init__(self, expected: Mapping[uuid.UUID, Collection[str]] | None = None) -> None:
+        self._expected = expected or {}
+        self._notifications: dict[uuid.UUID, list[campaigns.Notification]] = {}
+        self._suppressed: dict[uuid.UUID, dict[str, str]] = {}
+        self._domains: dict[uuid.UUID | None, str] = {}
+        self._owners: list[accounts.User] | None = None
+
+    def notifications(self, campaign_id: uuid.UUID) -> list[campaigns.Notification]:
+        """Those of a campaign."""
+        if campaign_id not in self._notifications:
+            self._notifications[campaign_id] = campaigns.notifications(campaign_id)
+        return self._notifications[campaign_id]
+
+    def kinds(self, campaign_id: uuid.UUID) -> dict[uuid.UUID, str]:
+        """The kinds of a campaign's notifications."""
+        return {one.id: one.kind for one in self.notifications(campaign_id)}
+
+    def owners(self) -> list[accounts.User]:
+        """The people of the account who are told."""
+        if self._owners is None:
+            self._owners = accounts.owners()
+        return self._owners
+
+    def suppressed(self, address: str, campaign_id: uuid.UUID) -> str | None:
+        """Why the campaign must not mail the address; None when it may."""
+        expected = self._expected.get(campaign_id, ())
+        if address not in expected:
+            return suppressions.is_suppressed(address, campaign_id)
+        if campaign_id not in self._suppressed:
+            self._suppressed[campaign_id] = suppressions.suppressed_among(expected, campaign_id)
+        return self._suppressed[campaign_id].get(address)
+
+    def domain(self, address_id: uuid.UUID | None) -> str:
+        """The domain of the From."""
+        if address_id not in self._domains:
+            self._domains[address_id] = from_domain(address_id)
+        return self._domains[address_id]
+
+
 def queue_for(happening: Happening) -> list[Delivery]:
     """Makes the deliveries that an event causes, in the current transaction; `canceled` ones say why."""
+    return outbox.put_each(orders_for(happening, Desk()))
+
+
+def orders_for(happening: Happening, desk: Desk) -> list[Order]:
+    """The deliveries that an event causes, to be put into the outbox in its transaction; `canceled` ones say why."""
     tags = _tags(happening)
-    notifications = {one.kind: one for one in campaigns.notifications(happening.campaign.id)}
+    notifications = {one.kind: one for one in desk.notifications(happening.campaign.id)}
     return [
-        _queue(happening, notifications[kind.key], recipient, tags)
+        _order(happening, notifications[kind.key], recipient, tags, desk)
         for kind in kinds_for_event(happening.event_type)
-        for recipient in _recipients(happening, kind)
+        for recipient in _recipients(happening, kind, desk)
     ]
 
 
-def _recipients(happening: Happening, kind: NotificationKind) -> Iterator[_Recipient]:
+def _recipients(happening: Happening, kind: NotificationKind, desk: Desk) -> Iterator[_Recipient]:
     if kind.recipient == "owner":
-        for user in accounts.owners():
+        for user in desk.owners():
             yield _Recipient(user.email, None)
         return
     if happening.reward is not None and happening.reward.get("to") != kind.recipient:
@@ -63,31 +113,29 @@ def _recipients(happening: Happening, kind: NotificationKind) -> Iterator[_Recip
         yield _Recipient(person.email, person)
 
 
-def _queue(
-    happening: Happening, notification: campaigns.Notification, to: _Recipient, tags: Mapping[str, str]
-) -> Delivery:
+def _order(
+    happening: Happening, notification: campaigns.Notification, to: _Recipient, tags: Mapping[str, str], desk: Desk
+) -> Order:
     campaign = happening.campaign
     canceled = None if notification.enabled else "notification_disabled"
     values = letter_values(dict(tags))
     if to.participant is not None:
-        reason = suppressions.is_suppressed(to.address, campaign.id)
+        reason = desk.suppressed(to.address, campaign.id)
         canceled = canceled or (f"suppressed_{reason}" if reason else None)
         values = _participant_values(campaign, to.participant, tags)
-    return outbox.put(
-        Order(
-            kind="notification",
-            to_address=to.address,
-            from_domain=from_domain(campaign.address_id),
-            values=values,
-            campaign_id=campaign.id,
-            address_id=campaign.address_id,
-            notification_id=notification.id,
-            notification_version_id=notification.current_version_id,
-            event_id=happening.event_id,
-            participant_id=to.participant.id if to.participant else None,
-            expires_after=notification.expires_after,
-            canceled_because=canceled,
-        )
+    return Order(
+        kind="notification",
+        to_address=to.address,
+        from_domain=desk.domain(campaign.address_id),
+        values=values,
+        campaign_id=campaign.id,
+        address_id=campaign.address_id,
+        notification_id=notification.id,
+        notification_version_id=notification.current_version_id,
+        event_id=happening.event_id,
+        participant_id=to.participant.id if to.participant else None,
+        expires_after=notification.expires_after,
+        canceled_because=canceled,
     )
 
 

@@ -16,7 +16,7 @@ from panel.deliveries.drain import Drain, stopping
 from panel.deliveries.known import Doubt
 from panel.deliveries.known import latest as uncertain
 from panel.deliveries.letters import letter_of, letter_values, render
-from panel.deliveries.queueing import Happening, from_domain
+from panel.deliveries.queueing import Desk, Happening, from_domain, orders_for
 from panel.deliveries.resending import Suppressed, mark_as_sent, resend
 from panel.deliveries.screening import route_for
 from panel.livesteps import StepBoard
@@ -30,13 +30,16 @@ __all__ = [
     "STATES",
     "Attempt",
     "Delivery",
+    "Desk",
     "Doubt",
+    "Happening",
     "Suppressed",
     "WrongTransition",
     "from_domain",
     "letter_of",
     "letter_values",
     "mark_as_sent",
+    "orders_for",
     "render",
     "resend",
     "route_for",

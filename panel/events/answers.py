@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from panel.campaigns import service as campaigns
@@ -12,10 +13,8 @@ from panel.outbox import service as outbox
 from panel.outbox.service import Attempt, Delivery
 
 
-def event(row: Event, queued: list[Delivery], *, duplicate: bool) -> dict[str, Any]:
-    """An event and the deliveries it caused. `duplicate`: it was reported before."""
-    found = campaigns.notifications(row.campaign_id) if queued else []
-    kinds: dict[uuid.UUID | None, str] = {each.id: each.kind for each in found}
+def event(row: Event, queued: Sequence[Delivery], kinds: Mapping[uuid.UUID, str], *, duplicate: bool) -> dict[str, Any]:
+    """An event and the deliveries it caused. `kinds` are the campaign's notifications; `duplicate`: of before."""
     return {
         "id": str(row.id),
         "type": row.type,
@@ -23,7 +22,7 @@ def event(row: Event, queued: list[Delivery], *, duplicate: bool) -> dict[str, A
         "deliveries": [
             {
                 "id": str(each.id),
-                "notification": kinds.get(each.notification_id),
+                "notification": kinds.get(each.notification_id) if each.notification_id else None,
                 "to": each.to_address,
                 "state": each.state,
                 "reason": each.reason,

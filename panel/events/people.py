@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from panel.campaigns.service import Campaign
 from panel.events.problems import refused
-from panel.events.reading import Person, Report
+from panel.events.reading import Report
 from panel.participants import service as participants
-from panel.participants.service import Participant
+from panel.participants.service import Crowd, Participant
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,36 +19,43 @@ class Involved:
     friend: Participant | None
 
 
-def involve(campaign: Campaign, report: Report) -> Involved:
+def addresses_of(report: Report) -> list[str]:
+    """The people whom a report names."""
+    return [person.email for person in (report.referrer, report.friend) if person is not None]
+
+
+def involve(crowd: Crowd, campaign: Campaign, report: Report) -> Involved:
     """Finds or adds the people of a report and does to their referral what it says. In a transaction.
 
     A report that names referrer and friend says that the one referred the other, so both may be new. One that names
-    the friend alone is about a referral that is known. Raises Refused.
+    the friend alone is about a referral that is known. Raises Refused, and then nothing was changed.
     """
-    referrer = _referrer(campaign, report.referrer) if report.referrer else None
-    friend = _friend(campaign, referrer, report.friend) if report.friend else None
-    if friend is not None and referrer is None:
-        referrer = participants.referrer_of(friend)
-    if friend is not None and report.type == "referral.qualified":
-        participants.qualify(friend)
-    if friend is not None and report.type == "referral.denied":
-        participants.deny(friend)
+    _check(crowd, campaign, report)
+    referrer = friend = None
+    if (person := report.referrer) is not None:
+        referrer, _ = crowd.referrer(campaign.id, person.email, person.first_name, person.last_name)
+    if (person := report.friend) is not None:
+        friend = crowd.find(campaign.id, person.email)
+        if referrer is not None:
+            friend, _ = crowd.friend(campaign.id, referrer, person.email, person.first_name, person.last_name)
+    if friend is not None:
+        referrer = referrer or crowd.referrer_of(friend)
+        if report.type == "referral.qualified":
+            crowd.qualify(friend)
+        if report.type == "referral.denied":
+            crowd.deny(friend)
     return Involved(referrer=referrer, friend=friend)
 
 
-def _referrer(campaign: Campaign, person: Person) -> Participant:
-    found, _ = participants.ensure_referrer(campaign.id, person.email, person.first_name, person.last_name)
-    return found
-
-
-def _friend(campaign: Campaign, referrer: Participant | None, person: Person) -> Participant:
-    if referrer is None:
-        known = participants.find(campaign.id, person.email)
+def _check(crowd: Crowd, campaign: Campaign, report: Report) -> None:
+    if report.friend is None:
+        return
+    if report.referrer is None:
+        known = crowd.find(campaign.id, report.friend.email)
         if known is None or known.referred_by is None:
             raise refused(404, "/friend/email", "Nobody with this address was referred in this campaign.")
-        return known
+        return
     try:
-        found, _ = participants.ensure_friend(campaign.id, referrer, person.email, person.first_name, person.last_name)
+        crowd.check_friend(campaign.id, report.referrer.email, report.friend.email)
     except participants.ReferralRefused as error:
         raise refused(422, "/friend/email", str(error)) from None
-    return found

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
 from psycopg.errors import DeadlockDetected
-from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from panel import db
-from panel.campaigns import service as campaigns
-from panel.deliveries import service as deliveries
-from panel.events import answers, people, reading
-from panel.events.models import Event, IdempotentRequest
+from panel.events import answers, reading
 from panel.events.problems import Fault, Refused, refused
-from panel.events.reading import Report
-from panel.outbox import service as outbox
+from panel.events.taking import Accepted, Given, take
 
 log = structlog.get_logger(__name__)
 
 MAX_BATCH: Final = 1_000
 
+# Events of a batch that share a transaction: enough that its cost is small beside theirs, few enough that others who
+# wait for the same people, or on SQLite for any write, wait for some tens of milliseconds.
+_TOGETHER: Final = 50
+
 # Of calls at the same time one wins; the others find at their second try what it wrote.
 _TRIES: Final = 5
+_TRIES_TOGETHER: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What the caller is told: 202 for news, 200 for what was reported before."""
-
-    status: int
-    answer: dict[str, Any]
-
-
-def accept(body: object, idempotency_key: object = None, *, path: str = "") -> Accepted:
-    """Takes one reported event; `path` is the JSON pointer of the body. Raises Refused, and then nothing was done."""
-    key = reading.check_key(idempotency_key, f"{path}/idempotency_key" if path else "")
-    report = reading.read(body)
-    hashed = reading.fingerprint(body)
-    return _until_won(lambda: _accept(report, key, hashed))
+def accept(body: object, idempotency_key: object = None) -> Accepted:
+    """Takes one reported event. Raises Refused, and then nothing was done."""
+    given = _given(body, idempotency_key)
+    [outcome] = _until_won([given], tries=_TRIES)
+    if isinstance(outcome, Refused):
+        raise outcome
+    return outcome
 
 
 def delivery(delivery_id: int) -> dict[str, Any]:
@@ -60,101 +50,57 @@ def accept_batch(body: object) -> list[dict[str, Any]]:
         raise refused(422, "/events", "A batch must be a JSON object with a list of `events`.")
     if len(events) > MAX_BATCH:
         raise refused(422, "/events", f"A batch has at most {MAX_BATCH:,} events; this one has {len(events):,}.")
-    return [_one_of_many(event, f"/events/{place}") for place, event in enumerate(events)]
+    read = [_read_one_of_many(event, f"/events/{place}") for place, event in enumerate(events)]
+    good = [each for each in read if isinstance(each, Given)]
+    parts = (good[start : start + _TOGETHER] for start in range(0, len(good), _TOGETHER))
+    taken = iter([outcome for part in parts for outcome in _take_together(part)])
+    return [
+        _told(next(taken) if isinstance(each, Given) else each, f"/events/{place}") for place, each in enumerate(read)
+    ]
 
 
-def _one_of_many(event: object, path: str) -> dict[str, Any]:
+def _given(body: object, key: object, *, path: str = "") -> Given:
+    checked = reading.check_key(key, f"{path}/idempotency_key" if path else "")
+    return Given(reading.read(body), checked, reading.fingerprint(body))
+
+
+def _read_one_of_many(event: object, path: str) -> Given | Refused:
     members = dict(event) if isinstance(event, dict) else event
     key = members.pop("idempotency_key", None) if isinstance(members, dict) else None
     try:
-        accepted = accept(members, key, path=path)
+        return _given(members, key, path=path)
     except Refused as error:
-        placed = [Fault(path + fault.pointer.removeprefix(path), fault.detail) for fault in error.faults]
-        return Refused(error.status, placed).problem()
-    return {"status": accepted.status, **accepted.answer}
+        return error
 
 
-def _until_won(attempt: Callable[[], Accepted]) -> Accepted:
-    for _ in range(_TRIES - 1):
+def _told(outcome: Accepted | Refused, path: str) -> dict[str, Any]:
+    if isinstance(outcome, Refused):
+        placed = [Fault(path + fault.pointer.removeprefix(path), fault.detail) for fault in outcome.faults]
+        return Refused(outcome.status, placed).problem()
+    return {"status": outcome.status, **outcome.answer}
+
+
+def _take_together(part: Sequence[Given]) -> Sequence[Accepted | Refused]:
+    """Takes them in one transaction; one by one when others are at the same rows again and again."""
+    try:
+        return _until_won(part, tries=_TRIES_TOGETHER)
+    except DBAPIError as error:
+        if not _is_collision(error):
+            raise
+    return [outcome for given in part for outcome in _until_won([given], tries=_TRIES)]
+
+
+def _until_won(some: Sequence[Given], *, tries: int) -> Sequence[Accepted | Refused]:
+    for _ in range(tries - 1):
         try:
-            return attempt()
+            return take(some)
         except DBAPIError as error:
-            # Both say that another call was at the same rows at the same time. Anything else is trouble.
-            if not isinstance(error, IntegrityError) and not isinstance(error.orig, DeadlockDetected):
+            if not _is_collision(error):
                 raise
-            log.info("event collided with another call; trying again", error=type(error.orig).__name__)
-    return attempt()
+            log.info("events collided with another call; trying again", error=type(error.orig).__name__)
+    return take(some)
 
 
-def _accept(report: Report, key: str | None, hashed: str) -> Accepted:
-    with db.transaction() as session:
-        earlier = _answered(key)
-        if earlier is not None:
-            if earlier.body_hash != hashed:
-                raise refused(409, "", "This idempotency key came with another body before.")
-            return Accepted(200, earlier.answer)
-        accepted = _take(report)
-        if key is not None:
-            session.add(IdempotentRequest(key=key, body_hash=hashed, answer=accepted.answer))
-        return accepted
-
-
-def _answered(key: str | None) -> IdempotentRequest | None:
-    if key is None:
-        return None
-    return db.session().scalar(select(IdempotentRequest).where(IdempotentRequest.key == key))
-
-
-def _take(report: Report) -> Accepted:
-    campaign = campaigns.by_slug(report.campaign)
-    if campaign is None:
-        raise refused(404, "/campaign", "There is no campaign with this slug.")
-    natural_key = _natural_key(campaign, report)
-    first = db.session().scalar(select(Event).where(Event.natural_key == natural_key))
-    if first is not None:
-        return Accepted(200, answers.event(first, outbox.of_event(first.id), duplicate=True))
-    involved = people.involve(campaign, report)
-    event = Event(
-        campaign_id=campaign.id,
-        type=report.type,
-        natural_key=natural_key,
-        payload=report.payload(),
-        occurred_at=report.occurred_at or db.now(),
-    )
-    session = db.session()
-    session.add(event)
-    session.flush()
-    return Accepted(202, answers.event(event, _queue(campaign, report, event, involved), duplicate=False))
-
-
-def _queue(
-    campaign: campaigns.Campaign, report: Report, event: Event, involved: people.Involved
-) -> list[outbox.Delivery]:
-    if not report.send_email:
-        return []
-    return deliveries.queue_for(
-        campaign=campaign,
-        event_id=event.id,
-        event_type=event.type,
-        referrer=involved.referrer,
-        friend=involved.friend,
-        reward=report.reward,
-        denial=report.denial,
-    )
-
-
-def _natural_key(campaign: campaigns.Campaign, report: Report) -> str:
-    """What makes it the same event. Told from the report alone, so that a repeat touches nobody's row."""
-    referrer = report.referrer.email if report.referrer else ""
-    friend = report.friend.email if report.friend else ""
-    identity: Mapping[str, tuple[str, ...]] = {
-        "referrer.joined": (str(campaign.id), referrer),
-        "referral.created": (str(campaign.id), referrer, friend),
-        # A friend is referred once in a campaign, so the friend tells the referral.
-        "referral.qualified": (str(campaign.id), friend),
-        "referral.denied": (str(campaign.id), friend),
-        "reward.issued": (report.reward["id"] if report.reward else "",),
-    }
-    # No part holds a NUL, so it cannot be moved from one part to the next.
-    hashed = hashlib.sha256("\0".join(identity[report.type]).encode()).hexdigest()
-    return f"{report.type}:{hashed}"
+def _is_collision(error: DBAPIError) -> bool:
+    """Whether another call was at the same rows at the same time. Anything else is trouble."""
+    return isinstance(error, IntegrityError) or isinstance(error.orig, DeadlockDetected)

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import secrets
 import uuid
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute
 
 from panel import db
 from panel.campaigns import service as campaigns
 from panel.campaigns.service import Campaign
 from panel.message.addresses import normalise
+from panel.participants.crowd import AlreadyReferred, Crowd, NotReferred, ReferralRefused, SelfReferral
 from panel.participants.links import find_by_token, preferences_url, token_of, unsubscribe_token, unsubscribe_url
 from panel.participants.listing import Line, Page, count, page
 from panel.participants.models import Participant
 from panel.participants.selection import Selection, selected
 
 __all__ = [
+    "AlreadyReferred",
+    "Crowd",
     "Line",
+    "NotReferred",
     "Page",
     "Participant",
+    "ReferralRefused",
     "Selection",
+    "SelfReferral",
     "count",
     "find_by_token",
     "page",
@@ -34,25 +39,9 @@ __all__ = [
     "unsubscribe_url",
 ]
 
-# Crockford's alphabet: nothing in it is mistaken for something else when read aloud or typed from paper.
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_CODE_LENGTH: Final = 8
+ResultT = TypeVar("ResultT")
 
-
-class ReferralRefused(ValueError):
-    """This referral cannot be; the text says why, in plain words."""
-
-
-class AlreadyReferred(ReferralRefused):
-    """Another referrer was first."""
-
-
-class SelfReferral(ReferralRefused):
-    """Nobody can refer themselves."""
-
-
-class NotReferred(ReferralRefused):
-    """Nobody referred this person, so there is no referral to qualify or deny."""
+_TRIES: Final = 5  # of two who add the same person at once, one finds at the second try what the other wrote
 
 
 def get(participant_id: uuid.UUID) -> Participant:
@@ -77,16 +66,8 @@ def ensure_referrer(
 
     A name that is known is kept; one that is missing is filled in.
     """
-    with db.transaction() as session:
-        person, made = _ensure(campaign_id, email, first_name, last_name)
-        joined = session.execute(
-            update(Participant)
-            .where(Participant.id == person.id, Participant.joined_at.is_(None))
-            .values(joined_at=db.now())
-        )
-        if _changed(joined):
-            session.refresh(person)
-        return person, made or _changed(joined)
+    address = normalise(email)
+    return _written({campaign_id: [address]}, lambda crowd: crowd.referrer(campaign_id, address, first_name, last_name))
 
 
 def ensure_friend(
@@ -96,108 +77,33 @@ def ensure_friend(
 
     Raises InvalidAddress, SelfReferral, and AlreadyReferred when another referrer was first.
     """
-    with db.transaction() as session:
-        friend, _ = _ensure(campaign_id, email, first_name, last_name)
-        if friend.id == referrer.id:
-            raise SelfReferral("Nobody can refer themselves: the friend is the referrer.")
-        referred = session.execute(
-            update(Participant)
-            .where(Participant.id == friend.id, Participant.referred_by.is_(None))
-            .values(referred_by=referrer.id, referral_state="created", referred_at=db.now())
-        )
-        session.refresh(friend)
-        if friend.referred_by != referrer.id:
-            raise AlreadyReferred("Somebody else has referred this friend already.")
-        if _changed(referred):
-            _count(referrer.id, Participant.referral_count, 1)
-            session.refresh(referrer)
-        return friend, _changed(referred)
+    address = normalise(email)
+    return _written(
+        {campaign_id: [referrer.email, address]},
+        lambda crowd: crowd.friend(campaign_id, referrer, address, first_name, last_name),
+    )
 
 
 def qualify(friend: Participant) -> bool:
     """Marks the referral of this friend as qualified; False if it is already. Raises NotReferred."""
-    with db.transaction() as session:
-        changed = _move(friend, "qualified", "created", "denied")
-        if changed:
-            _count(_referrer_id(friend), Participant.qualified_count, 1)
-        session.refresh(friend)
-        return changed
+    return _written({friend.campaign_id: [friend.email]}, lambda crowd: crowd.qualify(friend))
 
 
 def deny(friend: Participant) -> bool:
     """Marks the referral of this friend as denied; False if it is already. Raises NotReferred."""
+    return _written({friend.campaign_id: [friend.email]}, lambda crowd: crowd.deny(friend))
+
+
+def _written(people: Mapping[uuid.UUID, Collection[str]], happens: Callable[[Crowd], ResultT]) -> ResultT:
+    """Lets something happen to people, in a transaction; again if somebody else added one of them meanwhile."""
     with db.transaction() as session:
-        taken_back = _move(friend, "denied", "qualified")
-        if taken_back:
-            _count(_referrer_id(friend), Participant.qualified_count, -1)
-        changed = taken_back or _move(friend, "denied", "created")
-        session.refresh(friend)
-        return changed
-
-
-def referrer_of(friend: Participant) -> Participant | None:
-    """Who referred this person."""
-    return db.owned(Participant, friend.referred_by) if friend.referred_by else None
-
-
-def _referrer_id(friend: Participant) -> uuid.UUID:
-    if friend.referred_by is None:
-        raise NotReferred("Nobody referred this person in this campaign.")
-    return friend.referred_by
-
-
-def _move(friend: Participant, state: str, *before: str) -> bool:
-    # Only one of several callers at once finds the row in the state that it leaves.
-    _referrer_id(friend)
-    moved = db.session().execute(
-        update(Participant)
-        .where(Participant.id == friend.id, Participant.referral_state.in_(before))
-        .values(referral_state=state)
-    )
-    return _changed(moved)
-
-
-def _count(participant_id: uuid.UUID, column: InstrumentedAttribute[int], by: int) -> None:
-    """Adds to a count in the database, so that of two who add at once neither is lost."""
-    db.session().execute(
-        update(Participant).where(Participant.id == participant_id).values({column: column + by}),
-    )
-
-
-def _changed(result: object) -> bool:
-    return bool(getattr(result, "rowcount", 0))
-
-
-def _ensure(campaign_id: uuid.UUID, email: str, first_name: str, last_name: str) -> tuple[Participant, bool]:
-    address = normalise(email)
-    names = {"first_name": first_name.strip()[:100], "last_name": last_name.strip()[:100]}
-    found = _find(campaign_id, address)
-    if found is None:
-        try:
-            return _insert(campaign_id, address, names), True
-        except IntegrityError:
-            # Somebody else added the same person since the look; if it was not that, the error stands.
-            found = _find(campaign_id, address)
-            if found is None:
-                raise
-    for name, value in names.items():
-        if value and not getattr(found, name):
-            setattr(found, name, value)
-    return found, False
-
-
-def _insert(campaign_id: uuid.UUID, address: str, names: dict[str, str]) -> Participant:
-    session = db.session()
-    with session.begin_nested():
-        person = Participant(
-            id=uuid.uuid4(), campaign_id=campaign_id, email=address, referral_code=_new_code(), **names
-        )
-        session.add(person)
-    return person
-
-
-def _new_code() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
+        for _ in range(_TRIES - 1):
+            try:
+                with session.begin_nested():
+                    return happens(Crowd(people))
+            except IntegrityError:
+                continue
+        return happens(Crowd(people))
 
 
 def referral_link(campaign: Campaign, participant: Participant) -> str:
