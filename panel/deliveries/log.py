@@ -13,7 +13,7 @@ from sqlalchemy import select
 from panel import db
 from panel.campaigns import service as campaigns
 from panel.campaigns.kinds import KINDS
-from panel.deliveries import known, letters, reasons
+from panel.deliveries import known, letters, reasons, waiting
 from panel.deliveries.wanted import Filter
 from panel.message.letter import Letter
 from panel.message.template import Rendered, TooLarge
@@ -88,13 +88,13 @@ def _day(day: dt.date | None) -> str:
 def _lines(found: Sequence[Delivery]) -> list[Line]:
     names = {campaign.id: campaign.name for campaign in campaigns.campaigns()}
     kinds = campaigns.kinds_of({one.notification_id for one in found if one.notification_id})
-    doubts = known.words_of(found)
+    special = known.words_of(found) | waiting.words_of(found)
     return [
         Line(
             one,
             _title(one, kinds),
             names.get(one.campaign_id, "") if one.campaign_id else "",
-            doubts.get(one.id) or _last_words(one),
+            special.get(one.id) or _last_words(one),
         )
         for one in found
     ]
@@ -137,7 +137,7 @@ def story(delivery_id: int) -> Story:
     return Story(
         line=_lines([delivery])[0],
         attempts=outbox.attempts(delivery_id),
-        reason=reasons.words(delivery.reason),
+        reason=waiting.words_of([delivery]).get(delivery_id) or reasons.words(delivery.reason),
         letter=_rendered(delivery),
         sender=delivery.sent_from,
         resent_as=outbox.resent([delivery_id]).get(delivery_id),

@@ -26,9 +26,20 @@ from panel.outbox.many import (
     resume_blast,
 )
 from panel.outbox.models import Attempt, Delivery
+from panel.outbox.sends import in_flight, sends, waiting
 from panel.outbox.states import WrongTransition
 
-__all__ = ["Attempt", "Delivery", "WrongTransition", "change", "put_again", "resent"]
+__all__ = [
+    "Attempt",
+    "Delivery",
+    "WrongTransition",
+    "change",
+    "in_flight",
+    "put_again",
+    "resent",
+    "sends",
+    "waiting",
+]
 
 __all__ += ["BLAST_PAUSED", "ManyOrders", "cancel_blast", "counts_of_blast", "is_blast_over"]
 __all__ += ["pause_blast", "put_all", "resume_blast"]

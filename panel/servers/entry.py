@@ -30,6 +30,7 @@ class Entry:
     auth: str
     username: str
     password: str = field(repr=False)
+    limits: dict[str, int] = field(default_factory=dict, compare=False)  # as in `Limits`; none: the provider's
 
 
 def fingerprint(address: OutboundAddress, entry: Entry) -> str:

@@ -13,7 +13,7 @@ from panel.addresses import service as addresses
 from panel.outbox import service as outbox
 from panel.servers import pace, schedule
 from panel.servers.routing import Route
-from panel.servers.windows import DAY, Counts, Usage, Window
+from panel.servers.windows import DAY, Counts, Window
 from panel.smtp.limits import Limits
 
 LETTERS_A_SECOND: Final = 5.0
@@ -45,6 +45,15 @@ def forecast(route: Route, count: int) -> Forecast:
         binding=cast("Binding", done.binding.name) if done.binding else None,
         words=_words(route, count, ahead=ahead, limits=limits, binding=done.binding, at=at),
     )
+
+
+def waiting_words(route: Route) -> str:
+    """When what waits for a route will have gone; empty when nothing waits, or will not for long."""
+    ahead = _ahead(route)
+    if not ahead:
+        return ""
+    letters = "1 letter waits" if ahead == 1 else f"{ahead:,} letters wait"
+    return f"{letters}: done {about(forecast(route, 0).done_at)}."
 
 
 def _limits(route: Route) -> Limits:
@@ -83,11 +92,6 @@ def _letters(count: int) -> str:
 def a(window: Window) -> str:
     """The window as one says it after a number."""
     return "an hour" if window.name == "hour" else f"a {window.name}"
-
-
-def full_words(usage: Usage, until: dt.datetime) -> str:
-    """What a letter waits for, in the log."""
-    return f"Waits for its server’s limit of {usage.limit:,} {a(usage.window)}; goes on {about(until, roughly=False)}."
 
 
 def about(at: dt.datetime, *, roughly: bool = True) -> str:

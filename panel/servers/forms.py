@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import Any
 
@@ -11,15 +12,18 @@ from flask_wtf import FlaskForm
 from wtforms import IntegerField, PasswordField, SelectField, StringField, ValidationError
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
+from wtforms.widgets import TextInput
 
 from panel.config import Settings
 from panel.servers import service
 from panel.servers.service import Entry, MailServer
 from panel.smtp.advice import slips
+from panel.smtp.limits import MOST_CONNECTIONS, MOST_LETTERS, RATES
 from panel.smtp.presets import OFFERED, PRESETS
 from panel.smtp.settings import DEFAULT_PORTS, AuthMethod, Security, validate_host
 
-FIELDS = ("host", "port", "security", "auth", "username", "password")
+LIMITS = ("connections", *RATES)
+FIELDS = ("host", "port", "security", "auth", "username", "password", *LIMITS)
 # What a change of one field may make right or wrong in others.
 TOUCHES = {"port": ("security",), "security": ("port",), "host": ("username",), "auth": ("username",)}
 
@@ -59,6 +63,26 @@ class PortField(IntegerField):  # type: ignore[misc]  # WTForms ships no types
             raise ValueError("Enter the port as a number, such as 587.") from None
 
 
+class LimitField(IntegerField):  # type: ignore[misc]  # WTForms ships no types
+    """A whole number within bounds, or nothing."""
+
+    widget = TextInput()  # a browser's field for numbers would hide from us what else was typed
+
+    def __init__(self, label: str, *, least: int, most: int, **options: Any) -> None:
+        self._least, self._most = least, most
+        super().__init__(label, [Optional()], **options)
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        """Reads what was typed; people write thousands in more than one way."""
+        typed = re.sub(r"(?<=\d)[ ,.\u00a0\u202f](?=\d{3}\b)", "", "".join(valuelist).strip())
+        self.data = None
+        if not typed:
+            return
+        if not re.fullmatch(r"\d{1,9}", typed, re.ASCII) or not self._least <= int(typed) <= self._most:
+            raise ValueError(f"Enter a number from {self._least} to {self._most:,}, or nothing.")
+        self.data = int(typed)
+
+
 class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     """Names and values are a contract with scripts; see `Entry` for what comes of them."""
 
@@ -69,16 +93,26 @@ class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     auth = SelectField("Authentication", choices=_AUTH_LABELS, default="auto")
     username = StringField("Username", [Optional(), Length(max=320)])
     password = PasswordField("Password", [Optional(), Length(max=1000)])
+    connections = LimitField("Connections at once", least=1, most=MOST_CONNECTIONS)
+    per_minute = LimitField("Letters a minute", least=0, most=MOST_LETTERS)
+    per_hour = LimitField("Letters an hour", least=0, most=MOST_LETTERS)
+    per_day = LimitField("Letters a day", least=0, most=MOST_LETTERS)
 
     @classmethod
     def filled(cls, server: MailServer | None) -> ServerForm:
         """The form as it shows what is stored; the password never is."""
-        return cls(formdata=None, obj=server)
+        return cls(formdata=None, obj=server, data=server.limits if server else None)
 
     @classmethod
     def typed(cls, values: dict[str, Any]) -> ServerForm:
         """The form with what was typed before, all but the password."""
-        return cls(formdata=None, data={key: value for key, value in values.items() if key != "password"})
+        shown = {key: value for key, value in values.items() if key not in ("password", "limits")}
+        return cls(formdata=None, data={**shown, **values.get("limits", {})})
+
+    @property
+    def shows_limits(self) -> bool:
+        """Whether there is something in the fields of limits, or wrong with them."""
+        return any(self[name].data is not None or self[name].errors for name in LIMITS)
 
     def entry(self, address_id: uuid.UUID) -> Entry | None:
         """What was entered, with the stored password if none was typed; None if anything is wrong."""
@@ -160,4 +194,5 @@ class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
             auth=self.auth.data,
             username=self.username.data or "",
             password=self.password.data or "",
+            limits={name: self[name].data for name in LIMITS if self[name].data is not None},
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, current_app, flash, make_response, redirect, render_template, request, url_for
@@ -17,6 +19,26 @@ from panel.servers import service
 from panel.servers.forms import ServerForm
 from panel.smtp.presets import OFFERED, PRESETS
 from panel.web import steps
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One limit: how much of it is used, in the last what, and when it renews."""
+
+    window: str
+    used: int
+    limit: int
+    full: bool
+    span: str
+    renews: str
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """All of a server's limits, and what waits for it; both empty where it has none."""
+
+    rows: list[UsageRow]
+    waiting: str
 
 
 def show(
@@ -101,8 +123,26 @@ def _words(address_id: uuid.UUID, form: ServerForm | None, notice: str | None) -
         "slips": form.slips(address.email),
         "presets": [PRESETS[key] for key in OFFERED],
         "platform_from": settings.platform_from,
+        "limits": service.limits_of(server) if server else None,
+        "usage": usage(address_id),
         "notice": notice,
     }
+
+
+def usage(address_id: uuid.UUID) -> Used:
+    """How much of the server's limits is used, and what waits."""
+    route = service.route_of(address_id)
+    now, found = service.usage(route)
+    return Used([_row(one, now) for one in found], service.waiting_words(route) if found else "")
+
+
+def _row(one: service.Usage, now: float) -> UsageRow:
+    span = {"minute": "minute", "hour": "hour", "day": "24 hours"}[one.window.name]
+    renews = ""
+    if one.renews_at is not None and (one.full or one.window.name != "minute"):
+        when = service.about(dt.datetime.fromtimestamp(max(one.renews_at, now), dt.UTC), roughly=False)
+        renews = f"used up; goes on {when}" if one.full else f"renews from {when.removeprefix('at ')} on"
+    return UsageRow(one.window.name, one.used, one.limit, one.full, span, renews)
 
 
 def _is_htmx() -> bool:

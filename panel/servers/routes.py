@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from flask import Response, flash, g, redirect, request, url_for
+from flask import Response, flash, g, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.exceptions import NotFound, ServiceUnavailable, TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
@@ -48,6 +48,13 @@ def submit(address_id: uuid.UUID) -> Response | BaseResponse:
         service.save(address_id, entry, _by())
         return page.saved(address_id, "Saved and on. Mail from this address goes out through your server.")
     return page.testing(address_id, _start(address_id, entry, save=action == "save"))
+
+
+@blueprint.get(f"{_BASE}/usage")
+def show_usage(address_id: uuid.UUID) -> str:
+    """How much of the server's limits is used by now."""
+    address = addresses.get(address_id)
+    return render_template("servers/_usage.html", address=address, usage=page.usage(address_id))
 
 
 @blueprint.post(f"{_BASE}/check/<name>")

@@ -15,7 +15,9 @@ from panel.addresses import service as addresses
 from panel.addresses.service import By
 from panel.config import Settings
 from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
+from panel.servers.forecast import Forecast, about, forecast, waiting_words
 from panel.servers.models import MailServer
+from panel.servers.pace import Allowance, give_back, pace_limits, resting, take, usage
 from panel.servers.pauses import REASONS as PAUSE_REASONS
 from panel.servers.pauses import (
     clear_failures,
@@ -35,6 +37,7 @@ from panel.servers.routing import (
     cleartext_allowed,
     envelope_of,
     for_address,
+    limits_of,
     platform_route,
     route_of,
     sends_still,
@@ -43,35 +46,53 @@ from panel.servers.routing import (
 )
 from panel.servers.signin import may_sign_in, sign_in_ended, signed_in
 from panel.servers.troubles import Trouble, troubles
+from panel.servers.waits import Wait, waits
+from panel.servers.windows import Usage
+from panel.smtp.limits import Limits
 from panel.smtp.settings import AuthMethod, Security, ServerSettings
 
 __all__ = [
     "PAUSE_REASONS",
+    "Allowance",
     "By",
     "Entry",
     "Envelope",
+    "Forecast",
+    "Limits",
     "MailServer",
     "PasswordUnreadable",
     "Route",
     "Trouble",
+    "Usage",
+    "Wait",
+    "about",
     "clear_failures",
     "count_failure",
     "end_pauses",
     "envelope_of",
     "for_address",
+    "forecast",
+    "give_back",
+    "limits_of",
     "link_to",
     "may_sign_in",
+    "pace_limits",
     "pause",
     "platform_route",
     "rest",
+    "resting",
     "resume",
     "route_of",
     "sends_still",
     "sign_in_ended",
     "signed_in",
     "smtp_settings",
+    "take",
     "tell_owners",
     "troubles",
+    "usage",
+    "waiting_words",
+    "waits",
 ]
 
 
@@ -244,6 +265,7 @@ def _store(address: addresses.OutboundAddress, server: MailServer | None, entry:
         db.session().add(server)
     server.preset, server.host, server.port = entry.preset, entry.host, entry.port
     server.security, server.auth, server.username = entry.security, entry.auth, entry.username
+    server.limits = dict(entry.limits)
     server.password_sealed = None
     if entry.password:
         server.password_sealed = settings.keyring.seal(
@@ -278,6 +300,7 @@ def _tested_at(address: addresses.OutboundAddress, server: MailServer | None, en
 def _resume(server: MailServer) -> None:
     server.state = "ready"
     server.paused_reason = server.paused_until = server.last_error = server.owner_told_at = None
+    server.rests_until = None
     server.failures_in_a_row = server.auth_tries = 0
     server.auth_tried_at = None
 

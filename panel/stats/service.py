@@ -65,7 +65,7 @@ class Row:
 
 def needs() -> list[Need]:
     """What needs a person, the worst first; servers that rest have a banner on every page."""
-    found = [*_letters_in_trouble(), *_unconfirmed()]
+    found = [*_letters_in_trouble(), *_unconfirmed(), *_at_their_limits()]
     order = ["error", "warning", "info"]
     return sorted(found, key=lambda need: order.index(need.kind))
 
@@ -96,6 +96,21 @@ def _letters_in_trouble() -> list[Need]:
                 )
             )
     return found
+
+
+def _at_their_limits() -> list[Need]:
+    """Not for anybody to mend: it only says why letters wait."""
+    by_server = {wait.route.server_id: wait for wait in servers.waits().values()}
+    return [
+        Need(
+            "info",
+            f"{wait.route.from_address}: its server’s limit of {wait.limit} is used up",
+            f"{wait.queue} Letters go on {wait.goes_on} by themselves.".strip(),
+            "Limits",
+            url_for("servers.edit", address_id=wait.route.address_id),
+        )
+        for wait in by_server.values()
+    ]
 
 
 def _letters(count: int) -> str:

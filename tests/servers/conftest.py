@@ -107,6 +107,16 @@ def real(mail: Mail) -> Iterator[RealServer]:
 
 
 @pytest.fixture
+def own(mail: Mail) -> Any:
+    """Acme's own server, of which nobody knows any limits, and that nobody dials."""
+    from tests.servers.pacing import PORT, Pace
+
+    mail.allow(PORT)
+    mail.saved(PORT)
+    return Pace(mail)
+
+
+@pytest.fixture
 def scripted(mail: Mail) -> Callable[..., Any]:
     """Starts a server that plays scripts, and that the app may dial."""
 
