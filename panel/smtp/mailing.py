@@ -135,8 +135,8 @@ class Mailing:
             if self._bytes_sent < len(octets):
                 # The network never got the final dot, so that the server cannot have it (RFC 5321 section 4.1.1.10).
                 connection.phase = Phase.BODY
-                if isinstance(trouble, SpokeEarly) or (trouble.hung_up and self._heard_more()):
-                    self._spoke_early()
+            if isinstance(trouble, SpokeEarly):
+                self._spoke_early()
             raise
         return done(transport.read_reply(connection.deadline(self.timeouts.final_dot)))
 
@@ -152,13 +152,6 @@ class Mailing:
         # From here on another thread cannot know whether the server has the final dot.
         connection.phase = Phase.FINAL_DOT
         transport.write(last + behind if behind else last, deadline, unanswered=len(last))
-
-    def _heard_more(self) -> bool:
-        """Whether a server that hung up within a letter has left a word, which may say why."""
-        try:
-            return self.connection.transport.look()
-        except Broken:
-            return False
 
     def _spoke_early(self) -> None:
         """Hear what a server says that does not wait for the end of a letter: a no is one; a yes cannot be."""

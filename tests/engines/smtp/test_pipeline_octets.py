@@ -245,6 +245,25 @@ def test_an_answer_to_the_letter_is_heard_though_what_was_behind_it_never_left(
         transport.write(b"QUIT\r\n", soon())
 
 
+def test_nothing_is_said_after_commands_of_which_a_part_never_left(pair: tuple[Transport, socket.socket]) -> None:
+    transport, theirs = pair
+
+    def other_side() -> None:
+        taken(theirs, 20_000)
+        theirs.sendall(b"250 accepted\r\n")
+
+    thread = threading.Thread(target=other_side)
+    thread.start()
+    transport.write(b"x" * 500_000, time.monotonic() + 0.5, unanswered=20_000)
+    thread.join(5)
+    assert transport.read_reply(soon()).code == 250
+    written = transport.written
+    taken(theirs, written - 20_000)  # so that there would be room for more
+    with pytest.raises(Broken):
+        transport.write(b"QUIT\r\n", soon())
+    assert transport.written == written
+
+
 def test_an_answer_to_a_letter_that_has_not_left_is_not_one(pair: tuple[Transport, socket.socket]) -> None:
     transport, theirs = pair
     theirs.sendall(b"250 accepted\r\n")

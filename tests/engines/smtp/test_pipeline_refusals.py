@@ -159,14 +159,16 @@ def played(*replies: str, lone_dot: str | None = None, riding: bool = False) -> 
             peer.say(lone_dot)
         after.append(peer.unheard or peer.sock.recv(100))
 
+    book = Book()
     with ScriptedServer(script) as server, session(server.port) as client:
         client.open()
-        outcomes = Book().send_all(client, 1, *([2] if riding else []))
+        outcomes = book.send_all(client, 1, *([2] if riding else []))
         reusable = client.reusable
         client.close()
         server.finish()
     if riding:
         assert outcomes.pop(0).accepted
+    assert f"body {2 if riding else 1}" not in book.events
     return outcomes, after, reusable
 
 
