@@ -36,7 +36,7 @@ def tell(longest: float) -> None:
         .group_by(Delivery.address_id)
     )
     groups: dict[uuid.UUID | None, _Group] = {}
-    for address_id, first, count in found.tuples().all():
+    for address_id, first, count in found.all():
         route = servers.route_of(address_id)
         group = groups.setdefault(route.server_id, _Group(route, first, 0))
         group.first, group.count = min(group.first, first), group.count + count

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, case, or_, select, update
 from panel import db
 from panel.servers.models import MailServer
 from panel.servers.routing import Route
-from panel.smtp.outcome import About, Outcome, Verdict
+from panel.smtp.outcome import About, Outcome, Phase, Verdict
 from panel.smtp.settings import AuthMethod
 
 MOST: Final = 3
@@ -54,9 +54,15 @@ def signed_in(route: Route) -> None:
 
 def sign_in_ended(route: Route, outcome: Outcome | None = None) -> None:
     """The connection did not open. A password that was refused stays counted until it is changed or tested."""
-    if outcome is not None and outcome.about is About.CREDENTIALS and outcome.verdict is Verdict.PERMANENT:
+    if outcome is not None and _refused(outcome):
         return
     _change(route, auth_tries=case((MailServer.auth_tries > 0, MailServer.auth_tries - 1), else_=0))
+
+
+def _refused(outcome: Outcome) -> bool:
+    """Whether the server has seen the password and said no."""
+    said_no = outcome.phase is Phase.AUTH and outcome.code is not None and outcome.verdict is Verdict.PERMANENT
+    return said_no and outcome.about is About.CREDENTIALS
 
 
 def _change(route: Route, **row: object) -> None:
