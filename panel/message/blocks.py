@@ -14,17 +14,17 @@ SHORTEST_BLOCK: Final = 256
 class Slots:
     """The different merge tags of a version that are but names, in the order in which their fillings are handed over.
 
-    `are_all` says whether there is nothing else: no condition, and no filter but a default.
+    `are_all` says whether there is nothing else: no condition, and no filter but what a slot with a name can have.
     """
 
     def __init__(self) -> None:
         self.found: list[Slot] = []
         self.are_all = True
-        self._numbers: dict[tuple[str, str, bool], int] = {}
+        self._numbers: dict[object, int] = {}
 
     def number(self, slot: Slot) -> int:
         """The place of a slot's filling."""
-        key = (slot.name or "", slot.default, slot.is_link)
+        key = (slot.name, slot.default, slot.steps)
         if key not in self._numbers:
             self._numbers[key] = len(self.found)
             self.found.append(slot)

@@ -5,6 +5,7 @@ to put together, recipient by recipient. There are no loops, no assignments, no 
 time and the size of a letter are bounded by its source, and a value is only ever put in, never read as a template.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,15 +13,25 @@ from typing import Final
 from liquid import BoundTemplate, Environment, RenderContext
 from liquid.ast import BlockNode, Node
 from liquid.builtin.content import ContentNode, Literal
-from liquid.builtin.expressions import FilteredExpression, Nil, Path, StringLiteral, logical, primitive
+from liquid.builtin.expressions import (
+    FilteredExpression,
+    Nil,
+    Path,
+    PositionalArgument,
+    StringLiteral,
+    logical,
+    primitive,
+)
+from liquid.builtin.expressions.filtered import Filter
 from liquid.builtin.illegal import Illegal
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.if_tag import IfNode, IfTag
 from liquid.builtin.tags.unless_tag import UnlessNode, UnlessTag
+from liquid.exceptions import LiquidError
 from liquid.expression import Expression
 
-from panel.message.filters import FILTERS, INTERNAL_FILTERS, safe_link
-from panel.message.tags import is_count, nested
+from panel.message.filters import FILTERS, INTERNAL_FILTERS
+from panel.message.tags import TAGS, count_of, is_count, nested
 
 MAX_OUTPUT: Final = 1_000_000
 
@@ -42,27 +53,71 @@ def _environment() -> Environment:
 
 _ENV: Final = _environment()
 
+_COMPARISONS: Final[Mapping[type[Expression], Callable[[int, int], bool]]] = {
+    logical.EqExpression: operator.eq,
+    logical.NeExpression: operator.ne,
+    logical.LtExpression: operator.lt,
+    logical.LeExpression: operator.le,
+    logical.GtExpression: operator.gt,
+    logical.GeExpression: operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A filter of a slot with a name, and its arguments."""
+
+    function: Callable[..., str]
+    arguments: tuple[str | int, ...]
+
+    def of(self, text: str, _values: Mapping[str, str | None]) -> str:
+        """What the filter makes of a value."""
+        return self.function(text, *self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """The default of a slot with a name that is another tag."""
+
+    name: str
+
+    def of(self, text: str, values: Mapping[str, str | None]) -> str:
+        """The value, or the other tag's if it is empty."""
+        return text or values.get(self.name) or ""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A merge tag. Where it is a name with at most a literal default, no expression needs to be evaluated."""
+    """A merge tag. With a name no expression needs to be evaluated: its value, or the default, and then the steps."""
 
     name: str | None
     default: str
-    is_link: bool
+    steps: tuple[Step | Otherwise, ...]
     expression: Expression
 
     def named(self, flat: Mapping[str, str | None]) -> str:
         """What a slot with a name becomes, given values by their names; an empty one is a missing one."""
         text = flat.get(self.name or "") or self.default
-        return safe_link(text) if self.is_link else text
+        for step in self.steps:
+            text = step.of(text, flat)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A condition that compares a count with a number."""
+
+    name: str
+    compare: Callable[[int, int], bool]
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A condition's branch. Where it only asks whether a tag has a value, no expression needs to be evaluated."""
+    """A condition's branch. Where it only asks whether a tag has a value, by its name, or compares a count with a
+    number, no expression needs to be evaluated."""
 
-    name: str | None
+    asks: str | Comparison | None
     is_negated: bool
     expression: Expression
     parts: "tuple[Part, ...]"
@@ -145,8 +200,11 @@ class Program:
         return choice.otherwise
 
     def _holds(self, branch: Branch, values: Values) -> bool:
-        if branch.name is not None:
-            return bool(values.flat.get(branch.name))
+        asks = branch.asks
+        if isinstance(asks, str):
+            return bool(values.flat.get(asks))
+        if asks is not None:
+            return asks.compare(count_of(values.flat.get(asks.name)), asks.number)
         return logical.is_truthy(branch.expression.evaluate(values.context(self.template)))
 
 
@@ -180,27 +238,58 @@ def _part(node: Node) -> Part:
 
 
 def _slot(expression: Expression) -> Slot:
-    evaluated = Slot(name=None, default="", is_link=False, expression=expression)
+    evaluated = Slot(name=None, default="", steps=(), expression=expression)
     if not isinstance(expression, FilteredExpression) or not isinstance(expression.left, Path):
         return evaluated
-    default, is_link = "", False
+    name, default = str(expression.left), ""
+    steps: list[Step | Otherwise] = []
     for each in expression.filters or []:
-        argument = each.args[0].value if len(each.args) == 1 else None
-        if each.name == "default" and isinstance(argument, StringLiteral) and not is_link:
-            default = default or argument.value
-        elif each.name == "link":
-            is_link = True
-        else:
+        step = _step(each)
+        if step is None:
             return evaluated
-    return Slot(name=str(expression.left), default=default, is_link=is_link, expression=expression)
+        if isinstance(step, Step) and step.function is FILTERS["default"] and not steps:
+            default = default or str(step.arguments[0])
+        else:
+            steps.append(step)
+    if is_count(name) and steps:
+        return evaluated  # to a filter, a count is a number, and a missing one is zero
+    return Slot(name=name, default=default, steps=tuple(steps), expression=expression)
+
+
+def _step(each: Filter) -> Step | Otherwise | None:
+    """A filter that needs no evaluation: its arguments are literals, or it is a default that is another tag."""
+    values = [argument.value for argument in each.args if isinstance(argument, PositionalArgument)]
+    if each.name == "default" and len(each.args) == len(values) == 1 and isinstance(values[0], Path):
+        other = str(values[0])
+        return Otherwise(other) if other in TAGS and not is_count(other) else None
+    literals = tuple(value.value for value in values if isinstance(value, StringLiteral | primitive.IntegerLiteral))
+    function = (FILTERS | INTERNAL_FILTERS).get(each.name)
+    if function is None or len(literals) < len(each.args) or (each.name == "default" and len(literals) != 1):
+        return None
+    try:
+        function("", *literals)
+    except (LiquidError, TypeError):
+        return None  # that is for Liquid to complain about
+    return Step(function, literals)
 
 
 def _branch(condition: Expression, block: BlockNode, *, is_negated: bool = False) -> Branch:
     _empty_is_missing(condition)
     asked = condition.expression if isinstance(condition, logical.BooleanExpression) else condition
-    # A count is a number even when it is missing, and in Liquid every number is true.
-    name = str(asked) if isinstance(asked, Path) and not is_count(str(asked)) else None
-    return Branch(name, is_negated, condition, _parts(block.nodes))
+    return Branch(_asks(asked), is_negated, condition, _parts(block.nodes))
+
+
+def _asks(asked: Expression) -> str | Comparison | None:
+    if isinstance(asked, Path):
+        # A count is a number even when it is missing, and in Liquid every number is true.
+        return None if is_count(str(asked)) else str(asked)
+    compare = _COMPARISONS.get(type(asked))
+    if compare is None:
+        return None
+    left, right = asked.children()
+    if isinstance(left, Path) and is_count(str(left)) and isinstance(right, primitive.IntegerLiteral):
+        return Comparison(str(left), compare, right.value)
+    return None
 
 
 def _empty_is_missing(condition: Expression) -> None:

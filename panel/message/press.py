@@ -11,8 +11,8 @@ Only what trims a text looks further: blank lines are collapsed, and stripped at
 begins and ends with a line that is not blank; the blank lines around it are its neighbours', where they are trimmed
 together with what a condition leaves.
 
-Most letters need less. Where a version has no conditions and filters, and no value could change where lines begin and
-end or which of them are blank, the seams are trimmed and encoded beforehand as well.
+Some letters need less. Where a version has no conditions, and no value could change where lines begin and end or which
+of them are blank, the seams are trimmed and encoded beforehand as well.
 """
 
 import re
@@ -70,6 +70,7 @@ class Press:
         self._html = _Html(version.html, slots)
         self._text = _Text(version.text, slots)
         self._slots = tuple(slots.found)
+        self._names = version.tags_used
         self._is_simple = slots.are_all and self._html.prepare() and self._text.prepare()
 
     def letter(
@@ -98,15 +99,13 @@ class Press:
         return PressedLetter(header_of(headers, subject_line(subject), boundary), boundary, text, html)
 
     def _plain(self, values: Mapping[str, str | None]) -> list[str] | None:
-        """The fillings, if each is some visible characters that neither trimming nor stuffing would touch."""
-        fillings = []
-        for slot in self._slots:
-            value = values.get(slot.name or "")
-            text = slot.named(values)
-            if (value and not value.isprintable()) or not _is_plain(text):
+        """The fillings, if each is some visible characters that trimming would not touch, and made of such."""
+        for name in self._names:
+            value = values.get(name)
+            if value and not value.isprintable():
                 return None
-            fillings.append(text)
-        return fillings
+        fillings = [slot.named(values) for slot in self._slots]
+        return fillings if all(map(_is_plain, fillings)) else None
 
 
 class PressedLetter:

@@ -99,7 +99,7 @@ def nested(values: Mapping[str, str | None]) -> Nested:
     for name, tag in TAGS.items():
         value = values.get(name)
         if tag.numeric:
-            _put(tree, name, _count(value))
+            _put(tree, name, count_of(value))
         elif value:
             _put(tree, name, value)
     return tree
@@ -115,6 +115,6 @@ def _put(tree: Nested, name: str, value: str | int) -> None:
         branch[leaf] = value
 
 
-def _count(value: str | None) -> int:
+def count_of(value: str | None) -> int:
     """The number that a count's text stands for. More than nine digits is no count, and would be slow to read."""
     return int(value) if value and value.isascii() and value.isdigit() and len(value) <= 9 else 0

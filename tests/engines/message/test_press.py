@@ -54,6 +54,8 @@ NAMED = [
     "{{ referrer.portal_link | link }}",
     "{{- company.name -}}",
     "{{ unsubscribe_url }}",
+    "{{ friend.first_name | default: company.name | url_encode }}",
+    "{{ friend.first_name | default: 'a\nb' }}",
     "{{ denial.reason }}",
 ]
 FILTERED = ["{{ company.name | upcase }}", "{{ friend.first_name | truncate: 3 }}", "{{ referrer }}"]
