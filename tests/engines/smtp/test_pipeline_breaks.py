@@ -294,6 +294,17 @@ def test_an_abort_while_others_have_the_word_lets_nothing_more_leave(when: str) 
     assert all((outcome.verdict, outcome.failure) == (NOT_SENT, FailureCode.CANCELED) for outcome in last)
 
 
+@pytest.mark.parametrize(("plan", "ride"), [(Plan(rcpt="550 no"), True), (Plan(), False)])
+def test_nothing_more_is_taken_once_it_was_aborted(plan: Plan, ride: bool) -> None:
+    book = Book()
+    with ScriptedServer(Planned({1: plan})) as server, session(server.port, ride=ride) as client:
+        client.open()
+        for outcome in client.send_all(book.letters(1, 2), book):
+            assert outcome.accepted is plan.accepts
+            client.abort()
+    assert book.pulled == [1]
+
+
 # ---- trouble of our own
 
 

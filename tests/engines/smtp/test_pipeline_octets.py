@@ -95,6 +95,31 @@ def test_it_hears_a_server_that_speaks_within_a_large_letter_and_reads_no_more(
     assert outcomes[1].bytes_sent == 0
 
 
+def test_it_looks_for_a_word_before_the_last_chunk_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that goes on reading and yet has answered: what it said is no answer to the final dot."""
+
+    def script(peer: Peer) -> None:
+        peer.greet("PIPELINING")
+        peer.take_envelope()
+        peer.read_some(1000)
+        peer.say("250 accepted already")
+        spoke.set()
+        peer.stall()
+
+    def write(transport: Transport, *args, unanswered: int = 0) -> None:
+        as_it_is(transport, *args, unanswered=unanswered)
+        assert not unanswered or spoke.wait(5)
+
+    spoke, as_it_is = threading.Event(), Transport.write
+    monkeypatch.setattr(Transport, "write", write)
+    octets = large(1, LAST_CHUNK + 10_000)
+    with ScriptedServer(script) as server, session(server.port) as client:
+        client.open()
+        (outcome,) = client.send_all([submission(1, octets)], Book())
+    assert (outcome.verdict, outcome.phase) == (Verdict.NOT_SENT, Phase.BODY)
+    assert outcome.bytes_sent == len(terminated(octets)) - LAST_CHUNK
+
+
 def test_it_finds_the_word_of_a_server_that_refused_a_large_letter_and_hung_up() -> None:
     def script(peer: Peer) -> None:
         peer.greet("PIPELINING")
@@ -243,6 +268,23 @@ def test_an_answer_to_the_letter_is_heard_though_what_was_behind_it_never_left(
     assert caught.value.hung_up
     with pytest.raises(Broken):
         transport.write(b"QUIT\r\n", soon())
+
+
+def test_it_holds_only_so_much_of_what_it_did_not_ask_for(pair: tuple[Transport, socket.socket]) -> None:
+    transport, theirs = pair
+
+    def other_side() -> None:
+        taken(theirs, 20_000)
+        with suppress(OSError):
+            theirs.sendall(b"250 more\r\n" * 100_000)
+
+    thread = threading.Thread(target=other_side)
+    thread.start()
+    transport.write(b"x" * 500_000, soon(), unanswered=20_000)
+    assert transport._replies.held < 100_000
+    transport.close()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_nothing_is_said_after_commands_of_which_a_part_never_left(pair: tuple[Transport, socket.socket]) -> None:

@@ -102,7 +102,16 @@ def test_the_reset_costs_no_round_trip() -> None:
         assert [outcome.accepted for outcome in Book().send_all(client, 1, 2)] == [False, True]
 
 
-def test_it_gives_up_on_a_server_that_does_not_reset() -> None:
+@pytest.mark.parametrize(
+    ("reply", "verdict", "failure", "stale"),
+    [
+        ("500 what?", Verdict.NOT_SENT, FailureCode.PROTOCOL_ERROR, False),
+        ("421 4.7.0 too many errors", Verdict.TEMPORARY, FailureCode.SERVER_BUSY, True),
+    ],
+)
+def test_it_gives_up_on_a_server_that_does_not_reset(
+    reply: str, verdict: Verdict, failure: FailureCode, stale: bool
+) -> None:
     def script(peer: Peer) -> None:
         peer.greet("PIPELINING")
         for verb in ("MAIL", "RCPT", "DATA"):
@@ -110,7 +119,7 @@ def test_it_gives_up_on_a_server_that_does_not_reset() -> None:
         peer.say("250 ok", NO, "503 no recipient")
         for verb in ("RSET", "MAIL", "RCPT", "DATA"):
             peer.hear(verb)
-        peer.say("500 what?", "250 ok", "250 ok", "354 go")
+        peer.say(reply, "250 ok", "250 ok", "354 go")
         assert peer.sock.recv(100) == b"", "not even a dot"
 
     with ScriptedServer(script) as server, session(server.port) as client:
@@ -118,8 +127,8 @@ def test_it_gives_up_on_a_server_that_does_not_reset() -> None:
         outcomes = Book().send_all(client, 1, 2, 3)
         assert not client.reusable
         server.finish()
-    assert [outcome.verdict for outcome in outcomes] == [Verdict.PERMANENT, Verdict.NOT_SENT]
-    assert outcomes[1].failure is FailureCode.PROTOCOL_ERROR
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.PERMANENT, verdict]
+    assert (outcomes[1].failure, outcomes[1].stale, outcomes[1].bytes_sent) == (failure, stale, 0)
 
 
 def test_it_begins_anew_for_the_letter_after_a_refused_one() -> None:
