@@ -23,7 +23,12 @@ _BASE = "/settings/email/<uuid:address_id>/server"
 @blueprint.app_template_global("server_troubles")
 def server_troubles() -> list[service.Trouble]:
     """The account's servers that rest, for the banner of every page."""
-    return service.troubles() if current_user.is_authenticated and "scopes" in g else []
+    if not current_user.is_authenticated:
+        return []
+    if "scopes" in g:
+        return service.troubles()
+    with db.account_scope(current_user.account_id):  # a page for anybody, such as Help, has no scope of its own
+        return service.troubles()
 
 
 @blueprint.get(_BASE)
