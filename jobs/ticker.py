@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from panel import create_app, process, queue
+from panel.blasts import service as blasts
 from panel.config import Settings
 from panel.deliveries import service as deliveries
 
@@ -34,6 +35,7 @@ def run(settings: Settings) -> None:
 
 def _tick(settings: Settings) -> None:
     try:
+        blasts.tick()
         deliveries.tick(settings)
         queue.connection().set(ALIVE_KEY, str(time.time()))
     except (SQLAlchemyError, redis.RedisError) as error:

@@ -16,6 +16,7 @@ __all__ = ["create_app", "models"]
 
 _FEATURES = (
     "addresses",
+    "blasts",
     "campaigns",
     "deliveries",
     "events",

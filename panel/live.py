@@ -44,12 +44,15 @@ def _key(account_id: uuid.UUID, task: str, what: str) -> str:
     return f"ownpost:live:{account_id}:{task}:{what}"
 
 
-def publish(account_id: uuid.UUID, task: str, data: dict[str, Any], *, over: bool = False) -> None:
-    """Appends a snapshot. A Redis that is away loses the picture, not the work."""
+def publish(account_id: uuid.UUID, task: str, data: dict[str, Any], *, over: bool = False, keep: int = 200) -> None:
+    """Appends a snapshot. A Redis that is away loses the picture, not the work.
+
+    keep: how many snapshots a page that joins late is shown; 1 for a task that has no beginning worth seeing.
+    """
     key = _key(account_id, task, "stream")
     try:
         with queue.connection().pipeline() as pipe:
-            pipe.xadd(key, {"data": json.dumps(data), "over": int(over)}, maxlen=200)
+            pipe.xadd(key, {"data": json.dumps(data), "over": int(over)}, maxlen=keep, approximate=keep > 1)
             pipe.expire(key, _KEEP)
             pipe.execute()
     except redis.RedisError as error:

@@ -178,13 +178,13 @@ def _tag_menu(found: Notification) -> list[tuple[str, list[tags.MergeTag]]]:
 
 def _preview_context(found: Notification, shown: Preview, token: str | None) -> dict[str, Any]:
     """`token` names the letter in the frame; without one it is the saved version."""
-    here = {"campaign_id": found.campaign_id, "notification_id": found.id}
+    here: dict[str, Any] = {"campaign_id": found.campaign_id, "notification_id": found.id}
     version = url_for("campaigns.version_letter", version_id=found.current_version_id, **here)
     return {
         "notification": found,
         "preview_url": url_for("campaigns.preview", **here),
         "frame_url": url_for("campaigns.preview_letter", token=token, **here) if token else version,
-        "senders": pages.senders(campaigns.get(found.campaign_id)),
+        "senders": campaigns.senders(campaigns.get(found.campaign_id)),
         "preview": shown,
         "preview_problems": _lines(shown),
         "token": token,

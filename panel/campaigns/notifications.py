@@ -103,6 +103,12 @@ def kinds_of(notification_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     return {row.id: row.kind for row in db.session().execute(wanted)}
 
 
+def subjects_of(version_ids: Collection[uuid.UUID | None]) -> dict[uuid.UUID, str]:
+    """The subjects of these versions, by id."""
+    wanted = select(NotificationVersion.id, NotificationVersion.subject).where(NotificationVersion.id.in_(version_ids))
+    return {row.id: row.subject for row in db.session().execute(wanted)}
+
+
 def get_notification(notification_id: uuid.UUID, *, campaign_id: uuid.UUID | None = None) -> Notification:
     """One notification of this account and, if one is given, of that campaign. Raises NotFound."""
     notification = db.owned(Notification, notification_id)

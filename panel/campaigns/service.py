@@ -28,9 +28,12 @@ from panel.campaigns.notifications import (
     overview,
     restore,
     save_version,
+    subjects_of,
     switch,
     versions,
 )
+from panel.campaigns.senders import senders
+from panel.campaigns.wordings import keep_words
 from panel.message.tags import sample_values
 from panel.outbox import service as outbox
 
@@ -45,6 +48,7 @@ __all__ = [
     "current_version",
     "get_notification",
     "get_version",
+    "keep_words",
     "kinds_for_event",
     "kinds_of",
     "listed",
@@ -53,6 +57,8 @@ __all__ = [
     "overview",
     "restore",
     "save_version",
+    "senders",
+    "subjects_of",
     "switch",
     "versions",
 ]

@@ -88,11 +88,13 @@ def _day(day: dt.date | None) -> str:
 def _lines(found: Sequence[Delivery]) -> list[Line]:
     names = {campaign.id: campaign.name for campaign in campaigns.campaigns()}
     kinds = campaigns.kinds_of({one.notification_id for one in found if one.notification_id})
+    of_blasts = {one.notification_version_id for one in found if not one.notification_id}
+    subjects = campaigns.subjects_of(of_blasts - {None})
     special = known.words_of(found) | waiting.words_of(found)
     return [
         Line(
             one,
-            _title(one, kinds),
+            _title(one, kinds, subjects),
             names.get(one.campaign_id, "") if one.campaign_id else "",
             special.get(one.id) or _last_words(one),
         )
@@ -108,11 +110,14 @@ def _last_words(delivery: Delivery) -> str:
     return said or reasons.words(delivery.reason)
 
 
-def _title(delivery: Delivery, kinds: dict[uuid.UUID, str]) -> str:
-    if delivery.notification_id is None:
+def _title(delivery: Delivery, kinds: dict[uuid.UUID, str], subjects: dict[uuid.UUID, str]) -> str:
+    if delivery.notification_version_id is None:
         return str(delivery.values.get("subject", "Letter"))
-    kind = kinds.get(delivery.notification_id, "")
-    title = KINDS[kind].title if kind in KINDS else "Notification"
+    if delivery.notification_id is None:
+        title = f"Blast: {subjects.get(delivery.notification_version_id, 'an email to many')}"
+    else:
+        kind = kinds.get(delivery.notification_id, "")
+        title = KINDS[kind].title if kind in KINDS else "Notification"
     return f"Test: {title}" if delivery.kind == "test" else title
 
 

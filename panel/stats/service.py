@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from panel import db
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
+from panel.blasts import service as blasts
 from panel.campaigns import service as campaigns
 from panel.deliveries import service as deliveries
 from panel.outbox.service import Delivery
@@ -66,8 +67,22 @@ class Row:
 def needs() -> list[Need]:
     """What needs a person, the worst first; servers that rest have a banner on every page."""
     found = [*_letters_in_trouble(), *_unconfirmed(), *_at_their_limits()]
+    found += _blasts_that_ask()
     order = ["error", "warning", "info"]
     return sorted(found, key=lambda need: order.index(need.kind))
+
+
+def _blasts_that_ask() -> list[Need]:
+    return [
+        Need(
+            "warning",
+            f"“{blasts.words_of(blast).subject}” did not start in time",
+            "Nothing of Ownpost was running when this blast was to start, so nobody got it. Send it now, or cancel it.",
+            "Look at it",
+            url_for("blasts.show", campaign_id=blast.campaign_id, blast_id=blast.id),
+        )
+        for blast in blasts.asking()
+    ]
 
 
 def _letters_in_trouble() -> list[Need]:

@@ -1,4 +1,4 @@
-"""Test sends: a notification's letter to one of the account's own people, by the very path of campaign mail."""
+"""Test sends: an email's letter to one of the account's own people, by the very path of campaign mail."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flask import Flask, current_app
 
 from panel import db, live, livesteps, queue
 from panel.accounts import service as accounts
+from panel.blasts import service as blasts
 from panel.campaigns import service as campaigns
 from panel.config import Settings
 from panel.deliveries import service as deliveries
@@ -24,6 +25,7 @@ from panel.testsend.words import NO_WORKER, NOT_YET, headline_of, of_fault
 
 # States in which a test send's page has nothing more to wait for.
 OVER: Final = ("sent", "deferred", "held", "failed", "uncertain", "canceled", "expired", "bounced")
+_BLAST: Final = "blast"  # in a test letter's values: the blast that it is of, which does not count it as its own
 _WAIT_FOR_ANOTHER = 60.0  # seconds that the job watches a letter that a delivery worker got first
 _LOOK = 0.2
 _LOOK_AGAIN = 3.0
@@ -44,41 +46,46 @@ def start(notification_id: uuid.UUID, *, campaign_id: uuid.UUID, to_address: str
     Raises NotFound, and NotYours. A Redis that is away delays the letter, no more: a delivery worker finds its row.
     """
     notification = campaigns.get_notification(notification_id, campaign_id=campaign_id)
+    campaign = campaigns.get(campaign_id)
+    values = blasts.sample_values(campaign)
+    if campaigns.KINDS[notification.kind].recipient == "owner":
+        values = deliveries.letter_values(values["tags"])
+    return _start(campaign, to_address, values, notification.current_version_id, notification.id)
+
+
+def start_of_blast(blast_id: uuid.UUID, *, campaign_id: uuid.UUID, to_address: str) -> Delivery:
+    """The same of a blast, as it is saved."""
+    blast = blasts.get(blast_id, campaign_id=campaign_id)
+    campaign = campaigns.get(campaign_id)
+    values = blasts.sample_values(campaign) | {_BLAST: str(blast.id)}
+    return _start(campaign, to_address, values, blast.version_id, None)
+
+
+def _start(
+    campaign: campaigns.Campaign,
+    to_address: str,
+    values: dict[str, Any],
+    version_id: uuid.UUID | None,
+    notification_id: uuid.UUID | None,
+) -> Delivery:
     if to_address not in accounts.confirmed_addresses():
         raise NotYours("Choose one of the addresses in the list: a test goes only to people of this account.")
-    campaign = campaigns.get(campaign_id)
     with db.transaction():
         delivery = outbox.put(
             Order(
                 kind="test",
                 to_address=to_address,
                 from_domain=deliveries.from_domain(campaign.address_id),
-                values=_values(campaign, notification),
+                values=values,
                 campaign_id=campaign.id,
                 address_id=campaign.address_id,
-                notification_id=notification.id,
-                notification_version_id=notification.current_version_id,
+                notification_id=notification_id,
+                notification_version_id=version_id,
             )
         )
     _board(delivery).state("queued")
     queue.ring(queue.INTERACTIVE, "jobs.test_send.run", str(db.account_id()), delivery.id, timeout=-1)
     return delivery
-
-
-def _values(campaign: campaigns.Campaign, notification: campaigns.Notification) -> dict[str, Any]:
-    settings: Settings = current_app.extensions["ownpost"]
-    # The sample person has nothing to unsubscribe from; the page behind this link says so.
-    unsubscribe = f"{settings.public_url}/u/test-email"
-    links = {"unsubscribe_url": unsubscribe, "preferences_url": f"{settings.public_url}/p/test-email"}
-    tags = campaigns.sample(campaign) | links
-    if campaigns.KINDS[notification.kind].recipient == "owner":
-        return deliveries.letter_values(tags)
-    return deliveries.letter_values(
-        tags,
-        company_name=campaign.company_name,
-        postal_address=accounts.current().postal_address,
-        unsubscribe_url=unsubscribe,
-    )
 
 
 def _board(delivery: Delivery, task: str | None = None) -> StepBoard:
@@ -152,6 +159,14 @@ def get(notification_id: uuid.UUID, delivery_id: int) -> Delivery:
     delivery = outbox.get(delivery_id)
     if delivery.kind != "test" or delivery.notification_id != notification_id:
         raise db.NotFound("no such test send of this notification")
+    return delivery
+
+
+def get_of_blast(blast_id: uuid.UUID, delivery_id: int) -> Delivery:
+    """A test send of this blast. Raises NotFound."""
+    delivery = outbox.get(delivery_id)
+    if delivery.kind != "test" or delivery.values.get(_BLAST) != str(blast_id):
+        raise db.NotFound("no such test send of this blast")
     return delivery
 
 

@@ -12,6 +12,7 @@ from werkzeug.routing import Rule
 from panel import db
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
+from panel.blasts import service as blasts
 from panel.campaigns import service as campaigns
 from panel.deliveries import bulk
 from panel.deliveries.wanted import Filter
@@ -65,6 +66,7 @@ def ids(world: World) -> dict[str, Any]:
             "version_id": notification.current_version_id,
             "participant_id": person.id,
             "delivery_id": delivery.id,
+            "blast_id": blasts.create(campaign.id).id,
             "suppression_id": suppression.id,
             "action_id": action.id,
         }
@@ -126,7 +128,7 @@ def test_it_finds_them_for_their_own_people(world: World, ids: dict[str, Any]):
         return browser.get(url).status_code if method == "GET" else 0
 
     found = answers(world.app, ids, ask)
-    for page in ("servers.edit", "campaigns.edit", "campaigns.notification", "deliveries.show"):
+    for page in ("servers.edit", "campaigns.edit", "campaigns.notification", "deliveries.show", "blasts.show"):
         assert found[f"GET {page}"] == 200, page
 
 

@@ -26,6 +26,7 @@ from werkzeug.test import TestResponse
 
 from panel import create_app, db
 from panel.accounts import service as accounts
+from panel.blasts import service as blasts
 from panel.config import Settings
 from panel.crypto import new_key
 from panel.deliveries import service as deliveries
@@ -147,6 +148,7 @@ class World:
     def tick(self) -> None:
         """One round of the ticker."""
         with self.app.app_context():
+            blasts.tick()
             deliveries.tick(self.settings)
 
     def close(self) -> None:
