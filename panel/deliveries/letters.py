@@ -101,10 +101,10 @@ def maker_of(row: LetterRow, envelope: Envelope) -> MakeLetter:
     return press.letter(headers=headers, values=values["tags"], footer=footer).wire
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=64)
 def _press(_account_id: uuid.UUID, version_id: uuid.UUID) -> Press:
-    # The account is part of the key, so that one account's is not handed to another. Few at a time: in a campaign
-    # all letters are of one version, and a press can hold twice what the longest version does.
+    # The account is part of the key, so that one account's is not handed to another. Not many, as each may hold some
+    # hundred kilobytes; it is made anew in the time of a few letters.
     return Press(campaigns.compiled(version_id))
 
 

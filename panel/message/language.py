@@ -112,12 +112,15 @@ class Comparison:
     number: int
 
 
+Asks = str | Comparison
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
     """A condition's branch. Where it only asks whether a tag has a value, by its name, or compares a count with a
     number, no expression needs to be evaluated."""
 
-    asks: str | Comparison | None
+    asks: Asks | None
     is_negated: bool
     expression: Expression
     parts: "tuple[Part, ...]"
@@ -165,6 +168,21 @@ class Program:
         """Every expression of the source: those of merge tags and those of conditions."""
         return _roots(self.parts)
 
+    def asks(self) -> Iterator[Asks | None]:
+        """Every condition, or nothing in the place of one that needs evaluation."""
+        return _all_asks(self.parts)
+
+    def decided(self, values: Values) -> "Program":
+        """The program without conditions that does the same wherever they hold, or do not, as with these values."""
+        return Program(self.template, tuple(self._decided(self.parts, values)))
+
+    def _decided(self, parts: Sequence[Part], values: Values) -> Iterator[Part]:
+        for part in parts:
+            if isinstance(part, Choice):
+                yield from self._decided(self._chosen(part, values), values)
+            else:
+                yield part
+
     def run(self, values: Values, *, escape: Callable[[str], str] | None = None) -> str:
         """Put the values in, each one escaped. Raises TooLarge."""
         text = self.fill(self.parts, values, escape=escape)
@@ -200,12 +218,16 @@ class Program:
         return choice.otherwise
 
     def _holds(self, branch: Branch, values: Values) -> bool:
-        asks = branch.asks
-        if isinstance(asks, str):
-            return bool(values.flat.get(asks))
-        if asks is not None:
-            return asks.compare(count_of(values.flat.get(asks.name)), asks.number)
+        if branch.asks is not None:
+            return holds(branch.asks, values.flat)
         return logical.is_truthy(branch.expression.evaluate(values.context(self.template)))
+
+
+def holds(asks: Asks, flat: Mapping[str, str | None]) -> bool:
+    """Whether a condition that needs no evaluation holds."""
+    if isinstance(asks, str):
+        return bool(flat.get(asks))
+    return asks.compare(count_of(flat.get(asks.name)), asks.number)
 
 
 def check_length(length: int) -> None:
@@ -279,7 +301,7 @@ def _branch(condition: Expression, block: BlockNode, *, is_negated: bool = False
     return Branch(_asks(asked), is_negated, condition, _parts(block.nodes))
 
 
-def _asks(asked: Expression) -> str | Comparison | None:
+def _asks(asked: Expression) -> Asks | None:
     if isinstance(asked, Path):
         # A count is a number even when it is missing, and in Liquid every number is true.
         return None if is_count(str(asked)) else str(asked)
@@ -315,6 +337,15 @@ def _roots(parts: Sequence[Part]) -> Iterator[Expression]:
                 yield branch.expression
                 yield from _roots(branch.parts)
             yield from _roots(part.otherwise)
+
+
+def _all_asks(parts: Sequence[Part]) -> Iterator[Asks | None]:
+    for part in parts:
+        if isinstance(part, Choice):
+            for branch in part.branches:
+                yield branch.asks
+                yield from _all_asks(branch.parts)
+            yield from _all_asks(part.otherwise)
 
 
 def within(expression: Expression) -> Iterator[Expression]:

@@ -11,8 +11,8 @@ Only what trims a text looks further: blank lines are collapsed, and stripped at
 begins and ends with a line that is not blank; the blank lines around it are its neighbours', where they are trimmed
 together with what a condition leaves.
 
-Some letters need less. Where a version has no conditions, and no value could change where lines begin and end or which
-of them are blank, the seams are trimmed and encoded beforehand as well.
+Most letters need less. Where no value could change where lines begin and end or which of them are blank, the seams are
+trimmed and encoded beforehand as well, once for each way in which the version's conditions come out.
 """
 
 import re
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from panel.message.addresses import body_text
 from panel.message.blocks import Seam, Slots, divided, is_solid, is_whole, picker
-from panel.message.language import MAX_OUTPUT, Program, Values, check_length
+from panel.message.language import MAX_OUTPUT, Program, Values, check_length, holds
 from panel.message.letter import (
     MAX_LINE,
     LetterHeaders,
@@ -53,6 +53,8 @@ _LIKE_A_DIGEST = re.compile(rb"[0-9a-f]{40}")
 _LINK = re.compile(r"https?://[\x21-\x3b\x3d\x3f-\x7e]*")
 # Stands between the seams of a body where they are joined. `body_lines` leaves none in them.
 _BETWEEN: Final = b"\0"
+# How many octets, for the conditions of one version.
+_MOST_HELD: Final = 200_000
 _LONGEST_PLAIN: Final = 500
 _LONGEST_ESCAPED: Final = 6 * _LONGEST_PLAIN
 
@@ -61,17 +63,18 @@ class Press:
     """Makes the letters of one version. Safe to share between threads.
 
     Make one for a version and keep it: it costs as much as some letters, and holds the body once more, or twice where a
-    server needs quoted-printable.
+    server needs quoted-printable. For each way in which its conditions come out it holds another, up to a bound.
     """
 
     def __init__(self, version: CompiledVersion) -> None:
-        slots = Slots()
-        self._subject = Seam(version.subject, version.subject.parts, slots)
-        self._html = _Html(version.html, slots)
-        self._text = _Text(version.text, slots)
-        self._slots = tuple(slots.found)
+        self._version = version
+        self._any = _Form(version)
         self._names = version.tags_used
-        self._is_simple = slots.are_all and self._html.prepare() and self._text.prepare()
+        programs = version.subject, version.html, version.text
+        asks = {asked for program in programs for asked in program.asks()}
+        self._asks = [asked for asked in asks if asked is not None] if None not in asks else []
+        self._forms: dict[tuple[bool, ...], _Form] = {}
+        self._held = 0
 
     def letter(
         self, *, headers: LetterHeaders, values: Mapping[str, str | None], footer: Footer | None = None
@@ -81,9 +84,52 @@ class Press:
         The footer's link must be the header's. Raises TooLarge, and ValueError as `build` does; once it is made,
         nothing can go wrong with a letter any more.
         """
+        is_clean = True
+        for name in self._names:
+            if (value := values.get(name)) and not value.isprintable():
+                is_clean = False
+        # What cleaning changes could make a condition come out otherwise.
+        form = self._form(values) if is_clean and self._asks else self._any
+        return form.letter(headers=headers, values=values, footer=footer, is_clean=is_clean)
+
+    def _form(self, values: Mapping[str, str | None]) -> "_Form":
+        """The version as it is where its conditions come out as with these values."""
+        key = tuple([holds(asked, values) for asked in self._asks])
+        form = self._forms.get(key)
+        if form is None:
+            if self._held > _MOST_HELD:
+                return self._any
+            version, given = self._version, Values({name: value for name, value in values.items() if value})
+            form = self._forms[key] = _Form(
+                CompiledVersion(
+                    subject=version.subject.decided(given),
+                    html=version.html.decided(given),
+                    text=version.text.decided(given),
+                )
+            )
+            self._held += form.size
+        return form
+
+
+class _Form:
+    """A version, divided."""
+
+    def __init__(self, version: CompiledVersion) -> None:
+        slots = Slots()
+        self._subject = Seam(version.subject, version.subject.parts, slots)
+        self._html = _Html(version.html, slots)
+        self._text = _Text(version.text, slots)
+        self._slots = tuple(slots.found)
+        self._is_simple = slots.are_all and self._html.prepare() and self._text.prepare()
+        self.size = self._html.size + self._text.size
+
+    def letter(
+        self, *, headers: LetterHeaders, values: Mapping[str, str | None], footer: Footer | None, is_clean: bool
+    ) -> "PressedLetter":
+        """As `Press.letter`. `is_clean` says that no value holds anything invisible."""
         if footer and footer.unsubscribe_url != (headers.unsubscribe_url or ""):
             raise ValueError("the footer and the header of a letter must hold the same unsubscribe link")
-        plain = self._plain(values) if self._is_simple else None
+        plain = self._plain(values) if self._is_simple and is_clean else None
         if plain is None:
             known = Values({name: body_text(value) for name, value in values.items() if value})
             fillings = [slot.named(known.flat) for slot in self._slots]
@@ -99,11 +145,7 @@ class Press:
         return PressedLetter(header_of(headers, subject_line(subject), boundary), boundary, text, html)
 
     def _plain(self, values: Mapping[str, str | None]) -> list[str] | None:
-        """The fillings, if each is some visible characters that trimming would not touch, and made of such."""
-        for name in self._names:
-            value = values.get(name)
-            if value and not value.isprintable():
-                return None
+        """The fillings, if each is some visible characters that trimming would not touch."""
         fillings = [slot.named(values) for slot in self._slots]
         return fillings if all(map(_is_plain, fillings)) else None
 
@@ -163,6 +205,7 @@ class _Body:
         self.risky = [block for block in self.blocks if _LIKE_A_DIGEST.search(block)]
         self._links = "\n".join(link for block in blocks for link in _LINK.findall(block))
         self._unchanging = sum(map(len, blocks))
+        self.size = sum(map(len, self.blocks)) + sum(len(seam.format) for seam in self.seams)
         self._frame = _frame(map(_stuffed, self.blocks))
         self._quoted: list[bytes] | None = None
         self._format = b""

@@ -188,6 +188,18 @@ def test_it_makes_each_letter_anew(several: list[Values], one: CompiledVersion, 
     assert [letter.wire(True) for letter in again] == made
 
 
+def test_it_makes_the_same_letter_however_many_conditions_come_out_differently():
+    names = [name for name in TAGS if not TAGS[name].numeric][:7]
+    source = "".join(f"{{% if {name} %}}{name}\n\n{{{{ {name} }}}}{{% endif %}}\n" for name in names) + WORDS * 60
+    one = version(subject=source, html=source, text=source)
+    press = Press(one)
+    for number in range(2 ** len(names)):
+        values = {name: "A b" for bit, name in enumerate(names) if number >> bit & 1}
+        letter = press.letter(headers=HEADERS, values=values, footer=FOOTER).wire(True)
+        rendered = build(headers=HEADERS, rendered=one.render(values, footer=FOOTER))
+        assert letter.octets == terminated(rendered.wire(eightbit=True))
+
+
 @settings(deadline=None, max_examples=100)
 @given(VALUES, FOOTERS, st.sampled_from(["", "Robin", "Åsa", "=?x?=", ".", "a\r\n.\r\nb"]), st.datetimes())
 def test_it_writes_the_same_header(values: Values, footer: Footer | None, name: str, date: datetime):
