@@ -68,8 +68,6 @@ def _what_broke(failure: str | None) -> str:
             return "we stopped waiting for the server’s answer"
         case FailureCode.CANCELED:
             return "the worker was stopped"
-        case FailureCode.PROTOCOL_ERROR:
-            return "the server answered in a way that no mail server does"
     return "the connection broke"
 
 

@@ -207,7 +207,7 @@ _NOBODY: Final = {
     "reply": "550 5.1.1 The email account that you tried to reach does not exist. Check the address for typos.",
 }  # fmt: skip
 _SILENCE: Final = {
-    "outcome": "uncertain", "phase": "final_dot", "about": "server", "failure": "timed_out",
+    "outcome": "uncertain", "phase": "final_dot", "about": "server", "failure": "protocol_error", "bytes_sent": 7_346,
     "reply": "The server hung up before it answered the final dot.",
 }  # fmt: skip
 

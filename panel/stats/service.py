@@ -105,7 +105,9 @@ def _letters_in_trouble() -> list[Need]:
                 Need(
                     "info",
                     f"{_letters(count)} of the last 7 days {happened}",
-                    "Its page says why. Mend what is wrong, an address perhaps, and send it again.",
+                    "Its page says why. Mend what is wrong, an address perhaps, and send it again."
+                    if count == 1
+                    else "Their pages say why. Mend what is wrong, an address perhaps, and send them again.",
                     "Look at them" if count > 1 else "Look at it",
                     url_for("deliveries.index", state=state),
                 )

@@ -19,6 +19,8 @@ SIGNED_IN = [
     "/campaigns/new",
     "/deliveries",
     "/deliveries?state=failed",
+    "/deliveries/many?what=resend&to=example",
+    "/deliveries/many?what=mark_as_sent&state=uncertain",
     "/suppressions",
     "/settings/email",
     "/mailbox",
