@@ -19,7 +19,7 @@ import trustme
 from panel.servers import service as servers
 from panel.smtp.destination import DestinationPolicy
 from panel.smtp.outcome import FailureCode, SmtpFailure
-from panel.smtp.session import Session
+from panel.smtp.session import Session, Submission
 from panel.smtp.settings import AuthMethod, Security, ServerSettings
 from tests.deliveries.conftest import Post, platform, post
 from tests.flows.conftest import free_port
@@ -168,6 +168,37 @@ def test_a_wrong_password_is_told_as_one(postfix: Postfix) -> None:
     with _session(postfix, password="not it") as session, pytest.raises(SmtpFailure) as caught:
         session.open()
     assert caught.value.outcome.failure is FailureCode.AUTH_FAILED
+
+
+class _Nothing:
+    """A journal that nobody reads."""
+
+    def before_envelope(self, submission: Submission) -> None: ...
+
+    def before_body(self, submission: Submission, following: Submission | None) -> None: ...
+
+
+def test_letters_are_pipelined_with_refused_ones_among_them(postfix: Postfix) -> None:
+    names = ["robin", "nobody", "robin", "robin", "nobody", "nobody", "robin"]
+
+    def submission(number: int, name: str) -> Submission:
+        head = f"Message-ID: <pipelined-{number}@acme.test>\r\nSubject: {number}\r\n\r\n"
+        octets = head.encode() + b".dots and lines\r\n" * 500 * number
+        return Submission(
+            sender="hello@acme.test", recipient=f"{name}@friends.test", letter=lambda _eightbit: octets
+        )  # fmt: skip
+
+    with _session(postfix) as session:
+        session.open()
+        assert session.features.pipelining
+        outcomes = list(session.send_all([submission(*pair) for pair in enumerate(names)], _Nothing()))
+        assert session.reusable
+        session.quit()
+    assert [outcome.accepted for outcome in outcomes] == [name == "robin" for name in names], postfix.log()
+    assert {outcome.code for outcome in outcomes if not outcome.accepted} == {550}
+    wanted = {f"<pipelined-{number}@acme.test>" for number, name in enumerate(names) if name == "robin"}
+    wait_for(lambda: wanted <= _message_ids(postfix), 20, what="the letters in their mailbox")
+    assert {one for one in _message_ids(postfix) if "pipelined" in one} == wanted
 
 
 def test_campaign_mail_arrives(postfix: Postfix, post: Post) -> None:
