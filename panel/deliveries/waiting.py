@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from panel import db
-from panel.outbox import states
 from panel.outbox.service import Delivery
 from panel.servers import service as servers
 
@@ -16,8 +15,11 @@ def words_of(found: Sequence[Delivery]) -> dict[int, str]:
     due = [
         one
         for one in found
-        # A system letter takes the platform server, and one that is claimed waits for nothing any more.
-        if one.state in states.DUE and one.next_attempt_at <= now and one.lease_until is None and one.kind != "system"
+        # A system letter takes the platform server, and one that is claimed waits for nothing any more. Of those that
+        # wait for another reason only the deferred have a time to wait for.
+        if (one.state == "queued" or (one.state == "deferred" and one.next_attempt_at <= now))
+        and one.lease_until is None
+        and one.kind != "system"
     ]
     waits = servers.waits() if due else {}
     lanes = {one.id: one.address_id or one.account_id for one in due}

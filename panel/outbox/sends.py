@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Select, and_, extract, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, extract, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from panel import db
 from panel.outbox import states
 from panel.outbox.models import Attempt, Delivery
 
+SYSTEM_PRIORITY = 2
 _WENT = ("sent", "bounced", "uncertain", "canceled")  # `canceled`: an uncertain one that somebody sent again
 
 
@@ -56,8 +58,16 @@ def in_flight(address_id: uuid.UUID, *, default: bool) -> int:
 
     default: it is the account's default one, whose route those take that name none.
     """
-    claimed = select(func.count()).select_from(Delivery).where(Delivery.lease_until.is_not(None))
-    return db.session().scalar(claimed.where(_takes(address_id, default=default))) or 0
+    lanes = {address_id, db.account_id()} if default else {address_id}
+    claimed = (
+        select(func.count())
+        .select_from(Delivery)
+        .where(Delivery.lease_until.is_not(None), Delivery.kind != "system")
+        .where(func.coalesce(Delivery.address_id, Delivery.account_id).in_(lanes))
+    )
+    # All claims of all accounts are few. With the account for a condition a planner would rather read all of its rows.
+    with db.system_scope("claims are looked up by their own index") as session:
+        return session.scalar(claimed) or 0
 
 
 def waiting(address_id: uuid.UUID, *, default: bool) -> int:
@@ -65,6 +75,23 @@ def waiting(address_id: uuid.UUID, *, default: bool) -> int:
     still = Delivery.state.in_((*states.DUE, "sending", "held"))
     found = select(func.count()).select_from(Delivery).where(still, _takes(address_id, default=default))
     return db.session().scalar(found) or 0
+
+
+def with_system_letters(accounts: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of these accounts that have a system letter due. In a system scope.
+
+    It stands among the letters that name no address, and takes the platform server.
+    """
+    # The words of the partial index have to stand in the statement itself, or no planner uses the index.
+    waiting_ = Delivery.state.in_(bindparam("due", states.DUE, expanding=True, literal_execute=True))
+    due = (
+        select(Delivery.account_id)
+        .where(waiting_, func.coalesce(Delivery.address_id, Delivery.account_id).in_(accounts))
+        .where(Delivery.priority == SYSTEM_PRIORITY, Delivery.next_attempt_at <= db.clock(), Delivery.kind == "system")
+        .where(Delivery.lease_until.is_(None))
+        .distinct()
+    )
+    return set(db.session().scalars(due)) if accounts else set()
 
 
 def _takes(address_id: uuid.UUID, *, default: bool) -> ColumnElement[bool]:

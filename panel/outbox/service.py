@@ -26,7 +26,7 @@ from panel.outbox.many import (
     resume_blast,
 )
 from panel.outbox.models import Attempt, Delivery
-from panel.outbox.sends import in_flight, sends, waiting
+from panel.outbox.sends import SYSTEM_PRIORITY, in_flight, sends, waiting, with_system_letters
 from panel.outbox.states import WrongTransition
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "resent",
     "sends",
     "waiting",
+    "with_system_letters",
 ]
 
 __all__ += ["BLAST_PAUSED", "ManyOrders", "cancel_blast", "counts_of_blast", "is_blast_over"]
@@ -48,7 +49,7 @@ __all__ += ["pause_blast", "put_all", "resume_blast"]
 _TEST_HEAD_START = 10.0
 
 # A person who waits goes before a notification, a notification before a blast.
-PRIORITY = {"test": 1, "system": 2, "notification": 5, "blast": 8}
+PRIORITY = {"test": 1, "system": SYSTEM_PRIORITY, "notification": 5, "blast": 8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,7 @@ for i, window in ipairs(windows) do
     end
   end
 end
-if granted == 0 and words.check then
+if words.check then
   local check = math.min(tonumber(words.check), math.ceil(now + {CHECK_FULL}))
   redis.call('HSET', KEYS[1], 'check', check)
   again = math.min(again, check)

@@ -38,7 +38,7 @@ _CLAIMED_BY_OTHERS: Final = (
 class Allowance:
     """How many letters may go now.
 
-    `again_at`: when there is room for more, where `granted` is not all that was wanted; None: ask for more at once.
+    `again_at`: when to ask for more, where a window is full now; None: at once.
     `made` names the counts that it was taken from.
     """
 
@@ -56,7 +56,7 @@ def take(route: Route, wanted: int) -> Allowance:
     """Reserves up to `wanted` letters in all of the server's windows, over all workers. In the account's scope.
 
     For letters that the caller has claimed: should the counts be lost, everybody's claims count as used, but for these.
-    When nothing is granted the server's lanes rest until `again_at`. One round trip to Redis; without it, the database.
+    When a window is full the server's lanes rest until `again_at`. One round trip to Redis; without it, the database.
     """
     if wanted <= 0 or route.server_id is None or not route.limits.limited:
         return Allowance(max(0, wanted))
@@ -65,7 +65,7 @@ def take(route: Route, wanted: int) -> Allowance:
     except redis.RedisError as error:
         log.warning("Redis is away; letters are counted in the database", error=type(error).__name__)
         allowance = _take_by_database(route, wanted)
-    if allowance.granted == 0 and allowance.again_at is not None:
+    if allowance.again_at is not None:
         _rest_until(route.server_id, allowance.again_at)
     return allowance
 
@@ -88,10 +88,19 @@ def give_back(route: Route, count: int, *, of: Allowance | None = None) -> None:
 
 
 def resting() -> dict[uuid.UUID, dt.datetime]:
-    """Lanes that wait for their own server's limits, and until when. In a system scope, or an account's for its own.
+    """Lanes that nobody need look at now, as they wait for their server's limits, and until when. In a system scope.
 
-    A lane is known by its outbound address; that of letters that name none, by the account.
+    A lane is known by its outbound address; that of letters that name none, by the account. In that one are the system
+    letters too, which wait for nobody: while one is due, the lane does not rest.
     """
+    lanes = lanes_at_limits()
+    for account_id in outbox.with_system_letters(lanes):
+        lanes.pop(account_id, None)
+    return lanes
+
+
+def lanes_at_limits() -> dict[uuid.UUID, dt.datetime]:
+    """The lanes whose own server has used up its limits, and until when; in an account's scope, its own."""
     query = (
         select(OutboundAddress.id, OutboundAddress.account_id, OutboundAddress.is_default, MailServer.rests_until)
         .join(MailServer, MailServer.address_id == OutboundAddress.id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from panel.servers import windows
 from panel.servers.forecast import a, about, waiting_words
-from panel.servers.pace import resting, usage
+from panel.servers.pace import lanes_at_limits, usage
 from panel.servers.routing import Route, route_of
 from panel.servers.windows import Usage
 
@@ -43,10 +43,10 @@ class Wait:
 
 
 def waits() -> dict[uuid.UUID, Wait]:
-    """The lanes that wait, as `resting` names them. In the account's scope."""
+    """The lanes that wait, as `pace.resting` names them. In the account's scope."""
     found: dict[uuid.UUID, Wait] = {}
     by_server: dict[uuid.UUID, Wait | None] = {}
-    for lane in resting():
+    for lane in lanes_at_limits():
         route = route_of(lane)  # of the account's id, which is no address: the default one
         if route.server_id is None:
             continue

@@ -16,6 +16,7 @@ from panel import db, queue
 from panel.config import Settings
 from panel.outbox import states
 from panel.outbox.service import Delivery
+from panel.servers import service as servers
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,9 @@ def oldest_due_seconds() -> float:
         Delivery.next_attempt_at <= now,
         or_(Delivery.lease_until.is_(None), Delivery.lease_until < now),
     )
+    if resting := servers.resting():
+        # What waits for a limit of its own server is where it should be.
+        due = due.where(func.coalesce(Delivery.address_id, Delivery.account_id).not_in(resting))
     oldest = db.session().scalar(due)
     return round((now - oldest).total_seconds(), 3) if oldest else 0.0
 

@@ -168,7 +168,10 @@ def test_what_waits_for_a_full_server_says_so_everywhere(own: Pace):
     own.sent(500, ago=3600)
     [waiting, *_] = own.queue(1200, values={"subject": "Hello", "text": "", "html": ""})
     [due_later] = own.queue(
-        1, next_attempt_at=db.now() + dt.timedelta(hours=1), values={"subject": "Later", "text": "", "html": ""}
+        1,
+        state="deferred",
+        next_attempt_at=db.now() + dt.timedelta(hours=1),
+        values={"subject": "Later", "text": "", "html": ""},
     )
     own.take(5)
     words = r"Waits for its server’s limit of 500 a day; letters go on (tomorrow )?at \d\d:\d\d\."

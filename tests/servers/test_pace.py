@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from panel import db, queue
 from panel.addresses import service as addresses
@@ -137,12 +137,17 @@ def test_it_lets_go_no_more_than_the_limit(own: Pace):
 
 def test_a_full_server_rests(own: Pace):
     own.limit(per_day=10)
-    own.take(10)
+    assert own.take(7).again_at is None
     assert own.rests_until() is None
+    assert own.take(7).granted == 3
+    assert own.rests_until() is not None
     allowance = own.take(5)
     assert allowance.granted == 0
     assert own.rests_until() == allowance.again_at
-    with db.system_scope("tests"):
+    with db.system_scope("tests") as session:
+        assert own.mail.world.acme.id not in service.resting(), "the letter to confirm the address is due there"
+        with db.transaction():
+            session.execute(delete(Delivery))
         lanes = service.resting()
     # It is the account's default address too, so letters that name none take its lane.
     assert lanes == {own.mail.address.id: allowance.again_at, own.mail.world.acme.id: allowance.again_at}
