@@ -1,27 +1,24 @@
-"""Carries one claimed delivery to its server and records what came of it: the one path that every letter takes."""
+"""Connections to mail servers, shared by the threads of a worker, and the way of a single letter over one of them."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Hashable
-from typing import Any
 
 import structlog
 
 from panel import db
 from panel.config import Settings
-from panel.deliveries import breaker, letters, record, screening
-from panel.deliveries.claims import Claim, LeaseLost
-from panel.deliveries.decide import decide, trying_time
+from panel.deliveries import breaker, parcels
+from panel.deliveries.claims import Claimed, LaneKey, LeaseLost
+from panel.deliveries.decide import Decision, decide
+from panel.deliveries.parcels import Parcel
+from panel.deliveries.record import Begun, Ended, Sending
+from panel.deliveries.recorder import Entry, Recorder
 from panel.deliveries.warm import WarmSessions
 from panel.livesteps import StepBoard
-from panel.message.letter import Letter
-from panel.message.template import TooLarge
-from panel.outbox import service as outbox
-from panel.outbox.service import Delivery
 from panel.servers import service as servers
-from panel.servers.service import Envelope, Route
+from panel.servers.service import Route
 from panel.smtp.outcome import About, FailureCode, Outcome, Phase, SmtpFailure, Verdict
 from panel.smtp.session import Session
 from panel.smtp.steps import Observer
@@ -40,12 +37,18 @@ _PASSWORD_UNREADABLE = Outcome(
 )
 
 
+def connection_key(route: Route) -> Hashable:
+    """Whose connection it is. A changed server has another version: one made with old settings is never used again."""
+    return (route.kind, route.server_id, route.server_version)
+
+
 class Carrier:
-    """Shared by the threads of a worker."""
+    """What the lanes of a worker share."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.warm = WarmSessions()
+        self.recorder = Recorder()
         self._lock = threading.Lock()
         self._talking: set[Session] = set()
         self._timeouts = Timeouts(
@@ -55,60 +58,21 @@ class Carrier:
             final_dot=settings.tuning.final_reply,
         )
 
-    def carry(self, claim: Claim, board: StepBoard | None = None) -> None:
-        """Tries the delivery once. Opens the account's scope; raises nothing that has to do with mail."""
-        try:
-            with db.account_scope(claim.account_id):
-                self._carry(claim, board)
-        except LeaseLost:
-            log.warning("lease lost; nothing was sent under it", delivery=claim.delivery_id)
-
-    def abort(self) -> None:
-        """Breaks off every conversation: for a shutdown that can wait no longer."""
-        with self._lock:
-            talking = list(self._talking)
-        for session in talking:
-            session.abort()
-
-    def _carry(self, claim: Claim, board: StepBoard | None) -> None:
-        delivery = outbox.get(claim.delivery_id)
-        route = screening.route_for(delivery)
-        aside = screening.set_aside(delivery, route)
-        if aside is not None:
-            record.set_aside(claim, aside.state, reason=aside.reason)
-            return
-        envelope = servers.envelope_of(route, platform_from=self.settings.platform_from)
-        try:
-            letter = letters.letter_of(delivery, envelope)
-        except (TooLarge, ValueError) as error:
-            log.warning("a letter cannot be made", delivery=claim.delivery_id, error=type(error).__name__)
-            record.set_aside(claim, "failed", reason="letter_cannot_be_made")
-            return
-        record.begun(claim, server=route.label)
-        attempt = _Attempt(self, claim, delivery, route, envelope, letter, board)
-        outcome = attempt.run()
-        decision = decide(
-            outcome,
-            attempts=delivery.attempts,
-            trying=trying_time(since=delivery.trying_since, held_at=delivery.held_at, now=db.now()),
-            began=attempt.began,
-            own_server=route.server_id is not None,
-        )
-        if not record.ended(claim, outcome, decision, steps=board.steps() if board else None):
-            log.warning("a result came after the lease", delivery=claim.delivery_id, outcome=decision.state)
-        breaker.note(route, outcome, decision)
-
-    def open(self, route: Route, observer: Observer | None) -> Session:
-        """A fresh session to the route's server, signed in. Raises SmtpFailure."""
-        settings, policy = servers.smtp_settings(route)
+    def open(self, parcel: Parcel, observer: Observer | None = None, *, ride: bool = True) -> Session:
+        """A fresh session to the letter's server, signed in. In no scope. Raises SmtpFailure."""
+        with db.account_scope(parcel.claim.account_id):
+            try:
+                settings, policy = servers.smtp_settings(parcel.route)
+            except servers.PasswordUnreadable:
+                raise SmtpFailure(_PASSWORD_UNREADABLE) from None
         session = Session(
             settings=settings,
             policy=policy,
             ehlo_name=self.settings.ehlo_name,
             timeouts=self._timeouts,
             observer=observer,
+            ride=ride,
         )
-        db.release()  # no open transaction while talking to a mail server
         self.watch(session)
         try:
             session.open()
@@ -116,7 +80,6 @@ class Carrier:
             self.unwatch(session)
             session.close()
             raise
-        self.unwatch(session)
         return session
 
     def watch(self, session: Session) -> None:
@@ -129,111 +92,107 @@ class Carrier:
         with self._lock:
             self._talking.discard(session)
 
+    def abort(self) -> None:
+        """Breaks off every conversation: for a shutdown that can wait no longer."""
+        with self._lock:
+            talking = list(self._talking)
+        for session in talking:
+            session.abort()
 
-class _Attempt:
-    """One attempt, from the connection to the outcome."""
-
-    def __init__(
-        self,
-        carrier: Carrier,
-        claim: Claim,
-        delivery: Delivery,
-        route: Route,
-        envelope: Envelope,
-        letter: Letter,
-        board: StepBoard | None,
-    ) -> None:
-        self._carrier = carrier
-        self._claim = claim
-        self._delivery = delivery
-        self._route = route
-        self._envelope = envelope
-        self._letter = letter
-        self._board = board
-        self.began = False
-
-    def run(self) -> Outcome:
-        """Sends over a warm connection if there is one, else over a fresh one."""
-        session = None if self._board else self._carrier.warm.take(self._key)
-        if session is not None:
-            outcome = self._send(session)
-            if not self._stale(outcome):
-                return outcome
-        try:
-            session = self._carrier.open(self._route, self._board.observe if self._board else None)
-        except SmtpFailure as failure:
-            return failure.outcome
-        except servers.PasswordUnreadable:
-            return _PASSWORD_UNREADABLE
-        return self._send(session)
-
-    @property
-    def _key(self) -> Hashable:
-        # A changed server has another version, so that a connection made with old settings is never used again.
-        return (self._route.kind, self._route.server_id, self._route.server_version)
-
-    def _stale(self, outcome: Outcome) -> bool:
-        # The server hung up while the connection was idle: that says nothing of the letter, nor of the server.
-        lost = outcome.verdict is Verdict.NOT_SENT or outcome.code == 421
-        return lost and not self.began and outcome.phase in (Phase.READY, Phase.MAIL) and not self._aborted(outcome)
+    def put_away(self, route: Route, session: Session) -> None:
+        """Keeps a connection for the next letter, or says goodbye."""
+        self.unwatch(session)
+        if session.reusable:
+            self.warm.give(connection_key(route), session)
+        else:
+            session.quit()
 
     @staticmethod
-    def _aborted(outcome: Outcome) -> bool:
-        return outcome.failure is FailureCode.CANCELED
+    def begun(parcel: Parcel) -> Begun | None:
+        """The attempt to be written before the letter's envelope leaves; None if that was done before."""
+        return None if parcel.begun else Begun(parcel.claim, parcel.route.label, db.now())
 
-    def _send(self, session: Session) -> Outcome:
-        db.release()
-        self._carrier.watch(session)
+    def sending(self, parcel: Parcel) -> Sending:
+        """What has to be committed before the letter's body flows."""
+        route, envelope = parcel.route, parcel.envelope
+        return Sending(
+            parcel.claim,
+            self.settings.tuning.lease,
+            route.server_id,
+            route.server_version,
+            {
+                "from_name": envelope.from_name,
+                "from_address": envelope.from_address,
+                "reply_to": envelope.reply_to,
+            },
+        )
+
+    @staticmethod
+    def decide(parcel: Parcel, outcome: Outcome) -> Decision:
+        """What becomes of the letter."""
+        return decide(
+            outcome,
+            attempts=parcel.attempts,
+            trying=parcel.trying,
+            began=parcel.began,
+            own_server=parcel.route.server_id is not None,
+        )
+
+    def note(self, parcel: Parcel, outcome: Outcome, decision: Decision) -> None:
+        """Tells the breaker what an attempt says of its server, once it is recorded. In no scope."""
+        if decision.pause is not None or parcel.route.failing:
+            with db.account_scope(parcel.claim.account_id):
+                breaker.note(parcel.route, outcome, decision)
+
+    def carry(self, key: LaneKey, claimed: Claimed, board: StepBoard) -> bool:
+        """Tries one delivery over a connection of its own, telling `board`. In no scope.
+
+        False when it is not tried now: it was given back, or set aside with a reason.
+        """
+        with db.account_scope(key.account_id):
+            made = parcels.make(key, [claimed], platform_from=self.settings.platform_from)
+        return bool(made) and _Single(self, made[0], board).run()
+
+
+class _Single:
+    """One letter over a fresh connection, step by step."""
+
+    def __init__(self, carrier: Carrier, parcel: Parcel, board: StepBoard) -> None:
+        self._carrier = carrier
+        self._parcel = parcel
+        self._board = board
+
+    def run(self) -> bool:
+        carrier, parcel = self._carrier, self._parcel
         try:
-            outcome = session.send(
-                sender=self._envelope.from_address,
-                recipient=self._delivery.to_address,
-                letter=lambda eightbit: self._letter.wire(eightbit=eightbit),
+            carrier.recorder.commit(Entry(begun=carrier.begun(parcel)))
+            outcome = self._talk()
+        except LeaseLost:
+            log.warning("lease lost; nothing was sent under it", delivery=parcel.claim.delivery_id)
+            return False
+        decision = carrier.decide(parcel, outcome)
+        carrier.recorder.commit(
+            Entry(ended=[Ended(parcel.claim, outcome, decision, db.now(), steps=self._board.steps())])
+        )
+        carrier.note(parcel, outcome, decision)
+        return True
+
+    def _talk(self) -> Outcome:
+        try:
+            session = self._carrier.open(self._parcel, self._board.observe)
+        except SmtpFailure as failure:
+            return failure.outcome
+        try:
+            return session.send(
+                sender=self._parcel.envelope.from_address,
+                recipient=self._parcel.to_address,
+                letter=self._parcel.letter,
                 before_body=self._before_body,
             )
         finally:
             self._carrier.unwatch(session)
-        self._put_away(session)
-        return outcome
-
-    def _put_away(self, session: Session) -> None:
-        if session.reusable and self._board is None:
-            self._carrier.warm.give(self._key, session)
-        else:
             session.quit()
 
     def _before_body(self) -> None:
-        record.sending(
-            self._claim,
-            lease=self._carrier.settings.tuning.lease,
-            server_id=self._route.server_id,
-            server_version=self._route.server_version,
-            sent_from=letters.sent_from(self._envelope),
-        )
-        self.began = True
-
-
-class Heartbeat:
-    """Renews a worker's leases while it talks, from a thread of its own."""
-
-    def __init__(self, renew: Any, lease: float) -> None:
-        self._renew = renew
-        self._every = lease / 4
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=2)
-
-    def _beat(self) -> None:
-        while not self._stop.wait(self._every):
-            started = time.monotonic()
-            try:
-                self._renew()
-            except Exception as error:  # noqa: BLE001 - a beat that fails is followed by another; leases are long
-                log.warning("leases not renewed", error=type(error).__name__, after=time.monotonic() - started)
+        self._carrier.recorder.commit(Entry(sending=self._carrier.sending(self._parcel)))
+        self._parcel.began = True

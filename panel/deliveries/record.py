@@ -1,14 +1,15 @@
-"""The record of an attempt: every change of a row is conditional on the claim's fence."""
+"""The record of an attempt: every change of a row is conditional on the claim's fence.
+
+These are the statements; `recorder.py` gathers what several connections have to record into one transaction.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Final
 
-import structlog
-from sqlalchemy import CursorResult, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import CursorResult, insert, select, update
 
 from panel import db
 from panel.deliveries import holds
@@ -18,64 +19,102 @@ from panel.outbox import states
 from panel.outbox.service import Attempt, Delivery
 from panel.smtp.outcome import Outcome
 
-log = structlog.get_logger(__name__)
-
-_KEEP_TRYING = 60.0  # seconds that a result waits for a database that is away
-_REPLY_LENGTH = 1000
+REPLY_LENGTH: Final = 1000
 
 
-def begun(claim: Claim, *, server: str) -> None:
-    """Writes the attempt's row, before the attempt. In the account's scope. Raises LeaseLost."""
-    with db.transaction() as session:
-        delivery = session.get(Delivery, claim.delivery_id, populate_existing=True)
-        if delivery is None or delivery.fence != claim.fence or delivery.lease_owner != claim.owner:
-            raise LeaseLost
-        session.add(
-            Attempt(
-                account_id=claim.account_id,
-                delivery_id=claim.delivery_id,
-                fence=claim.fence,
-                server=server,
-                started_at=db.now(),
-            )
-        )
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt that is about to begin; `server` is what it is shown as."""
+
+    claim: Claim
+    server: str
+    at: dt.datetime
 
 
-def sending(claim: Claim, *, lease: float, **row: Any) -> None:
-    """Commits that the letter's body is about to flow. Raises LeaseLost, and then nothing of it may flow."""
-    with db.transaction():
-        _change(claim, "sending", lease_until=db.clock(lease), **row)
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A letter whose body is about to flow, by this server (None: the platform's), from this envelope."""
+
+    claim: Claim
+    lease: float
+    server_id: Any
+    server_version: int | None
+    sent_from: dict[str, Any]
 
 
-def ended(claim: Claim, outcome: Outcome, decision: Decision, *, steps: list[dict[str, Any]] | None) -> bool:
-    """Records how an attempt ended; waits for a database that is away. False when the claim was lost meanwhile."""
-    return _persist(lambda: _ended(claim, outcome, decision, steps))
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that has ended; `steps` is what a test send showed."""
+
+    claim: Claim
+    outcome: Outcome
+    decision: Decision
+    at: dt.datetime
+    steps: list[dict[str, Any]] | None = None
 
 
-def _ended(claim: Claim, outcome: Outcome, decision: Decision, steps: list[dict[str, Any]] | None) -> bool:
-    with db.transaction():
-        _end_attempt(claim, outcome, decision, steps)
-        row: dict[str, Any] = {"reason": decision.reason, "lease_owner": None, "lease_until": None}
-        if outcome.reply is not None:
-            row["reply"] = outcome.reply[:_REPLY_LENGTH]
-        if decision.spent:
-            row["attempts"] = Delivery.attempts + 1
-        if decision.wait is not None:
-            row["next_attempt_at"] = db.clock(decision.wait)
-        if decision.state == "sent":
-            row["sent_at"] = db.clock()
-        row |= holds.of_change(decision.state, spent=decision.spent)
-        try:
-            _change(claim, decision.state, **row)
-        except LeaseLost:
-            return _late(claim, decision, row)
+def begun(one: Begun) -> None:
+    """Writes the attempt's row, before the attempt. In a transaction. Raises LeaseLost."""
+    claim = one.claim
+    if db.session().scalar(select(Delivery.id).where(held_by(claim))) is None:
+        raise LeaseLost
+    key = Attempt.delivery_id == claim.delivery_id, Attempt.fence == claim.fence
+    if db.session().scalar(select(Attempt.id).where(*key)) is None:
+        db.session().execute(insert(Attempt).values(**begun_row(one)))
+
+
+def begun_row(one: Begun) -> dict[str, Any]:
+    """The columns of a new attempt."""
+    claim = one.claim
+    return {
+        "account_id": claim.account_id,
+        "delivery_id": claim.delivery_id,
+        "fence": claim.fence,
+        "server": one.server,
+        "started_at": one.at,
+        "phase": "",
+    }
+
+
+def sending(one: Sending) -> None:
+    """Writes that the letter's body is about to flow. In a transaction. Raises LeaseLost: nothing of it may flow."""
+    change(
+        one.claim,
+        "sending",
+        again="sending",  # asked for twice when a commit's answer was lost
+        reason=None,
+        lease_until=db.clock(one.lease),
+        server_id=one.server_id,
+        server_version=one.server_version,
+        sent_from=one.sent_from,
+    )
+
+
+def ended(one: Ended) -> bool:
+    """Writes how an attempt ended. In a transaction. False when the claim was lost meanwhile."""
+    _end_attempt(one)
+    decision = one.decision
+    row: dict[str, Any] = {"reason": decision.reason, "lease_owner": None, "lease_until": None}
+    if one.outcome.reply is not None:
+        row["reply"] = one.outcome.reply[:REPLY_LENGTH]
+    if decision.spent:
+        row["attempts"] = Delivery.attempts + 1
+    row["next_attempt_at"] = db.clock(decision.wait or 0.0)
+    if decision.state == "sent":
+        row["sent_at"] = db.clock()
+    row |= holds.of_change(decision.state, spent=decision.spent)
+    try:
+        change(one.claim, decision.state, **row)
+    except LeaseLost:
+        return _late(one, row)
     return True
 
 
-def _late(claim: Claim, decision: Decision, row: dict[str, Any]) -> bool:
+def _late(one: Ended, row: dict[str, Any]) -> bool:
     """The lease lapsed while the server took its time. All that may still be learnt is that it said 250 after all."""
-    if decision.state != "sent":
+    if one.decision.state != "sent":
         return False
+    claim = one.claim
     found = _execute(
         update(Delivery)
         .where(Delivery.id == claim.delivery_id, Delivery.fence == claim.fence, Delivery.state == "uncertain")
@@ -84,34 +123,53 @@ def _late(claim: Claim, decision: Decision, row: dict[str, Any]) -> bool:
     return found == 1
 
 
-def _end_attempt(claim: Claim, outcome: Outcome, decision: Decision, steps: list[dict[str, Any]] | None) -> None:
+def _end_attempt(one: Ended) -> None:
+    claim = one.claim
     _execute(
         update(Attempt)
         .where(Attempt.delivery_id == claim.delivery_id, Attempt.fence == claim.fence)
-        .values(
-            ended_at=db.now(),
-            phase=str(outcome.phase),
-            outcome=decision.state,
-            about=str(outcome.about) if not outcome.accepted else None,
-            failure=str(outcome.failure) if outcome.failure else None,
-            code=outcome.code,
-            enhanced_code=outcome.enhanced,
-            reply=(outcome.reply or outcome.detail)[:_REPLY_LENGTH] or None,
-            steps={"steps": steps} if steps else None,
-        )
+        .values(**ended_row(one))
     )
 
 
-def set_aside(claim: Claim, state: str, *, reason: str) -> None:
-    """Ends a claim without an attempt: `held`, `canceled` or `expired`, with the reason."""
+def ended_row(one: Ended) -> dict[str, Any]:
+    """The columns that say how an attempt ended."""
+    outcome = one.outcome
+    return {
+        "ended_at": one.at,
+        "phase": str(outcome.phase),
+        "outcome": one.decision.state,
+        "about": str(outcome.about) if not outcome.accepted else None,
+        "failure": str(outcome.failure) if outcome.failure else None,
+        "code": outcome.code,
+        "enhanced_code": outcome.enhanced,
+        "reply": (outcome.reply or outcome.detail)[:REPLY_LENGTH] or None,
+        "bytes_sent": outcome.bytes_sent,
+        "steps": {"steps": one.steps} if one.steps else None,
+    }
+
+
+def abandoned(claim: Claim) -> None:
+    """Ends an attempt that got no further than the envelope, as its delivery was taken away from it."""
     with db.transaction():
-        hold = holds.of_change(state, spent=False)
-        _change(claim, state, reason=reason, lease_owner=None, lease_until=None, **hold)
+        _execute(
+            update(Attempt)
+            .where(Attempt.delivery_id == claim.delivery_id, Attempt.fence == claim.fence, Attempt.ended_at.is_(None))
+            .values(ended_at=db.now(), outcome="lost")
+        )
 
 
-def _change(claim: Claim, state: str, **row: Any) -> None:
+def set_aside(claim: Claim, state: str, *, reason: str) -> None:
+    """Ends a claim without an attempt: `held`, `canceled`, `expired` or `failed`, with the reason. Raises LeaseLost."""
+    row = holds.of_change(state, spent=False)
+    with db.transaction():
+        change(claim, state, reason=reason, lease_owner=None, lease_until=None, next_attempt_at=db.clock(), **row)
+
+
+def change(claim: Claim, state: str, *, again: str | None = None, **row: Any) -> None:
+    """Changes a claimed row's state as the table of transitions allows. Raises LeaseLost when it is not ours."""
     # A refusal before the body leaves a `deferred` row deferred: that is no change of state.
-    sources = {*states.sources(state), *({state} if state in states.DUE else ())}
+    sources = {*states.sources(state), *({state} if state in states.DUE else ()), *([again] if again else ())}
     changed = _execute(update(Delivery).where(held_by(claim), Delivery.state.in_(sources)).values(state=state, **row))
     if changed != 1:
         raise LeaseLost
@@ -121,17 +179,3 @@ def _execute(statement: Any) -> int:
     result = db.session().execute(statement.execution_options(synchronize_session=False))
     assert isinstance(result, CursorResult)
     return result.rowcount
-
-
-def _persist(write: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _KEEP_TRYING
-    pause = 0.05
-    while True:
-        try:
-            return write()
-        except OperationalError as error:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("the database is away; the result of an attempt waits", error=type(error).__name__)
-            time.sleep(pause)
-            pause = min(pause * 2, 2.0)

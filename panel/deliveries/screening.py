@@ -1,14 +1,19 @@
-"""What is looked at right before sending: the route, and whether the delivery may still go."""
+"""What is looked at before sending: the route, and whether the delivery may still go."""
 
 from __future__ import annotations
 
 import datetime as dt
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlalchemy import func, select
 
 from panel import db
 from panel.accounts import service as accounts
+from panel.deliveries.claims import Claimed
 from panel.outbox.service import Delivery
 from panel.servers import service as servers
 from panel.servers.service import Route
@@ -27,31 +32,78 @@ class Aside:
 
 
 def route_for(delivery: Delivery) -> Route:
-    """By which server it goes now. A system letter always takes the platform server."""
-    if delivery.kind == "system":
-        return servers.platform_route()
-    route = servers.route_of(delivery.address_id)
+    """By which server a delivery goes now. A system letter always takes the platform server."""
+    return servers.platform_route() if delivery.kind == "system" else lane_route(delivery.address_id)
+
+
+def lane_route(address_id: uuid.UUID | None) -> Route:
+    """By which server the letters of an outbound address go now: its own, or what its owner chose for when it fails."""
+    route = servers.route_of(address_id)
     if route.paused and route.fallback:
         return servers.platform_route(route.address_id)
     return route
 
 
-def set_aside(delivery: Delivery, route: Route) -> Aside | None:
-    """Why it must not be tried now; None when it may."""
-    if delivery.expires_at is not None and delivery.expires_at <= db.now():
-        return Aside("expired", "too_late_to_be_of_use")
-    if delivery.kind != "system":
-        if suspended():
-            return Aside("held", SUSPENDED)
-        if route.paused:
-            return Aside("held", route.paused_reason or "server_paused")
-        if route.kind == "platform" and platform_limit_reached():
-            return Aside("held", PLATFORM_LIMIT)
-    if delivery.participant_id is not None:
-        reason = suppressions.is_suppressed(delivery.to_address, delivery.campaign_id)
+class Screen:
+    """Screens a batch of claimed deliveries of one lane with few queries. In the account's scope."""
+
+    def __init__(self, address_id: uuid.UUID | None, claimed: Sequence[Claimed]) -> None:
+        self._address_id = address_id
+        self._suppressed = _suppressed(claimed)
+        self._platform_left: int | None = None
+        self._now = db.now()
+
+    @cached_property
+    def route(self) -> Route:
+        """The lane's route."""
+        return lane_route(self._address_id)
+
+    @cached_property
+    def _platform(self) -> Route:
+        return servers.platform_route()
+
+    @cached_property
+    def _suspended(self) -> bool:
+        return suspended()
+
+    def route_of(self, one: Claimed) -> Route:
+        """By which server it goes now."""
+        return self._platform if one.kind == "system" else self.route
+
+    def aside(self, one: Claimed, route: Route) -> Aside | None:
+        """Why it must not be tried now; None when it may."""
+        if one.expires_at is not None and one.expires_at <= self._now:
+            return Aside("expired", "too_late_to_be_of_use")
+        if one.kind != "system":
+            if self._suspended:
+                return Aside("held", SUSPENDED)
+            if route.paused:
+                return Aside("held", route.paused_reason or "server_paused")
+        reason = self._suppressed.get((one.campaign_id, one.to_address)) if one.participant_id else None
         if reason:
             return Aside("canceled", f"suppressed_{reason}")
-    return None
+        if one.kind != "system" and route.kind == "platform" and not self._platform_has_room():
+            return Aside("held", PLATFORM_LIMIT)
+        return None
+
+    def _platform_has_room(self) -> bool:
+        if self._platform_left is None:
+            left = platform_allowance()
+            self._platform_left = 1 << 30 if left is None else left
+        self._platform_left -= 1
+        return self._platform_left >= 0
+
+
+def _suppressed(claimed: Sequence[Claimed]) -> dict[tuple[uuid.UUID | None, str], str]:
+    by_campaign: dict[uuid.UUID | None, list[str]] = defaultdict(list)
+    for one in claimed:
+        if one.participant_id is not None:
+            by_campaign[one.campaign_id].append(one.to_address)
+    return {
+        (campaign_id, address): reason
+        for campaign_id, addresses in by_campaign.items()
+        for address, reason in suppressions.suppressed_among(addresses, campaign_id).items()
+    }
 
 
 def suspended() -> bool:
@@ -61,9 +113,15 @@ def suspended() -> bool:
 
 def platform_limit_reached() -> bool:
     """Whether the account has used up what it may send by the platform server within 24 hours."""
+    left = platform_allowance()
+    return left is not None and left <= 0
+
+
+def platform_allowance() -> int | None:
+    """How many letters the account may still send by the platform server in these 24 hours; None for no limit."""
     limit = accounts.current().platform_daily_limit
     if limit is None:
-        return False
+        return None
     since = db.now() - dt.timedelta(days=1)
     used = db.session().scalar(
         select(func.count())
@@ -75,4 +133,4 @@ def platform_limit_reached() -> bool:
             Delivery.made_at > since,
         )
     )
-    return (used or 0) >= limit
+    return limit - (used or 0)

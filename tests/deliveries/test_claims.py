@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 
-import pytest
 from sqlalchemy import update
 
 from panel import db
-from panel.deliveries import claims, record
+from panel.deliveries import claims
 from panel.deliveries.claims import Claim, LaneKey, LeaseLost
 from panel.deliveries.decide import Decision
+from panel.deliveries.record import Begun, Ended, Sending
+from panel.deliveries.recorder import Entry, Recorder
 from panel.outbox.service import Delivery
 from panel.smtp.outcome import About, Outcome, Phase, Verdict
 from tests.deliveries.conftest import Post
@@ -20,7 +21,25 @@ ACCEPTED = Outcome(verdict=Verdict.ACCEPTED, about=About.MESSAGE, phase=Phase.RE
 
 def _claim(delivery_id: int, owner: str = "one") -> Claim | None:
     with db.system_scope("tests"):
-        return claims.claim_one(delivery_id, owner=owner, lease=60)
+        claimed = claims.claim_one(delivery_id, owner=owner, lease=60)
+    return claimed.claim if claimed else None
+
+
+def _begin(claim: Claim) -> None:
+    """The attempt's row, and then `sending`: as a lane records them."""
+    Recorder().write([Entry(begun=Begun(claim, "test", db.now()))])
+    entry = _sending(claim)
+    assert entry.error is None
+
+
+def _sending(claim: Claim) -> Entry:
+    entry = Entry(sending=Sending(claim, 60, None, None, {"from_address": "hello@acme.test"}))
+    Recorder().write([entry])
+    return entry
+
+
+def _ended(claim: Claim, outcome: Outcome, decision: Decision) -> None:
+    Recorder().write([Entry(ended=[Ended(claim, outcome, decision, db.now())])])
 
 
 def _lapse(delivery_id: int) -> None:
@@ -47,11 +66,11 @@ def test_many_workers_at_once_claim_each_delivery_once(post: Post) -> None:
 
     def work(name: str) -> None:
         while True:
-            with db.system_scope("tests"):
+            with post.world.acme_scope():
                 taken = claims.claim(key, owner=name, limit=3, lease=60)
             if not taken:
                 return
-            got.extend(one.delivery_id for one in taken)
+            got.extend(one.id for one in taken)
 
     threads = [threading.Thread(target=work, args=(f"worker {number}",)) for number in range(6)]
     for thread in threads:
@@ -80,8 +99,7 @@ def test_who_lost_the_lease_may_not_begin_the_body(post: Post) -> None:
     _lapse(welcome)
     post.world.tick()
     _claim(welcome, "two")
-    with post.world.acme_scope(), pytest.raises(LeaseLost):
-        record.sending(first, lease=60)
+    assert isinstance(_sending(first).error, LeaseLost)
     assert post.get(welcome).state == "queued"
 
 
@@ -89,14 +107,11 @@ def test_a_lapsed_sending_becomes_uncertain_and_its_own_attempt_may_still_learn_
     welcome = post.welcome()
     claim = _claim(welcome)
     assert claim is not None
-    with post.world.acme_scope():
-        record.begun(claim, server="test")
-        record.sending(claim, lease=60)
+    _begin(claim)
     _lapse(welcome)
     post.world.tick()
     assert (post.get(welcome).state, post.get(welcome).reason) == ("uncertain", "worker_lost")
-    with post.world.acme_scope():
-        assert record.ended(claim, ACCEPTED, Decision("sent"), steps=None)
+    _ended(claim, ACCEPTED, Decision("sent"))
     assert post.get(welcome).state == "sent"
 
 
@@ -104,14 +119,11 @@ def test_a_late_result_other_than_a_250_changes_nothing(post: Post) -> None:
     welcome = post.welcome()
     claim = _claim(welcome)
     assert claim is not None
-    with post.world.acme_scope():
-        record.begun(claim, server="test")
-        record.sending(claim, lease=60)
+    _begin(claim)
     _lapse(welcome)
     post.world.tick()
     refused = Outcome(verdict=Verdict.TEMPORARY, about=About.RECIPIENT, phase=Phase.RCPT, code=451)
-    with post.world.acme_scope():
-        assert not record.ended(claim, refused, Decision("deferred", wait=1.0), steps=None)
+    _ended(claim, refused, Decision("deferred", wait=1.0))
     assert post.get(welcome).state == "uncertain"
 
 

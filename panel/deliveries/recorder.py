@@ -1,0 +1,332 @@
+"""The record rule, at speed: before a letter's body flows, the database holds that it is `sending`, and how the letter
+before it on this connection ended.
+
+Each connection asks for one commit a letter. Whoever asks while a commit is under way waits for the next one, which
+then serves all who wait: the busier the worker, the more letters share a transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Float,
+    Integer,
+    Uuid,
+    and_,
+    bindparam,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+
+from panel import db
+from panel.batch import Batch, Statement, Writer
+from panel.deliveries import record
+from panel.deliveries.claims import LeaseLost
+from panel.deliveries.record import Begun, Ended, Sending
+from panel.outbox import states
+from panel.outbox.service import Attempt, Delivery
+from panel.servers import service as servers
+from panel.suppressions import service as suppressions
+
+log = structlog.get_logger(__name__)
+
+_KEEP_TRYING: Final = 60.0  # seconds that a result waits for a database that is away
+_GATHER: Final = 0.0003  # seconds
+_PLAIN: Final = "sent"  # the outcome of nearly every letter, for which statements are shared
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What one connection has to record at once: letters that ended, one about to flow, attempts about to begin."""
+
+    ended: Sequence[Ended] = ()
+    sending: Sending | None = None
+    begun: Begun | None = None
+    error: BaseException | None = None
+    leads: bool = False
+    gate: Any = field(default_factory=threading.Lock)
+
+
+class Recorder:
+    """Shared by the connections of a worker."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[Entry] = []
+        self._busy = False
+        self._crowded = False
+        self._writer = Writer()
+
+    def commit(self, entry: Entry) -> None:
+        """Returns once the entry is committed, alone or with others'. In no scope.
+
+        Raises LeaseLost when its letter may not flow; what had ended is recorded all the same.
+        """
+        with self._lock:
+            self._waiting.append(entry)
+            entry.leads = not self._busy
+            self._busy = True
+            if not entry.leads:
+                entry.gate.acquire()
+        if not entry.leads:
+            entry.gate.acquire()  # until the commit that serves it is done, or it is its turn to do one
+        if entry.leads:
+            self._lead()
+        if entry.error is not None:
+            raise entry.error
+
+    def _lead(self) -> None:
+        if self._crowded:
+            # Those whom the last commit served are about to ask again: a moment's wait lets them share this one.
+            time.sleep(_GATHER)
+        with self._lock:
+            group, self._waiting = self._waiting, []
+        try:
+            self.write(group)
+        finally:
+            with self._lock:
+                following = self._waiting[0] if self._waiting else None
+                self._busy = following is not None
+                self._crowded = len(group) + len(self._waiting) > 1
+            if following is not None:
+                following.leads = True
+                following.gate.release()
+            for entry in group:
+                if not entry.leads:
+                    entry.gate.release()
+
+    def write(self, group: Sequence[Entry]) -> None:
+        """Commits all of the entries; those that cannot be get an `error`. Waits for a database that is away."""
+        deadline = time.monotonic() + _KEEP_TRYING
+        pause = 0.02
+        while True:
+            try:
+                self._write(group)
+            except OperationalError as error:
+                if time.monotonic() > deadline:
+                    for entry in group:
+                        entry.error = error
+                    return
+                log.warning("the database is away; results of attempts wait", error=type(error).__name__)
+                time.sleep(pause)
+                pause = min(pause * 2, 2.0)
+            except BaseException as error:  # noqa: BLE001 - it belongs to those who wait, each in a thread of its own
+                for entry in group:
+                    entry.error = entry.error or error
+                return
+            else:
+                return
+
+    def _write(self, group: Sequence[Entry]) -> None:
+        for entry in group:
+            entry.error = None
+        if all(map(_is_usual, group)):
+            try:
+                with self._writer.transaction() as batch:
+                    _together(batch, group)
+            except (_NotAsExpected, IntegrityError):
+                pass
+            else:
+                return
+        with db.system_scope("connections of all accounts record what they send"):
+            for entry in group:
+                _alone(entry)
+
+    def close(self) -> None:
+        """Gives its connection back."""
+        self._writer.close()
+
+
+class _NotAsExpected(Exception):
+    """A statement for many rows did not change each of them: they have to be looked at one by one."""
+
+
+def _is_usual(entry: Entry) -> bool:
+    return all(one.decision.state == _PLAIN and one.steps is None for one in entry.ended)
+
+
+def _together(batch: Batch, group: Sequence[Entry]) -> None:
+    ended = [one for entry in group for one in entry.ended]
+    starting = [entry.sending for entry in group if entry.sending is not None]
+    begun = [_begun_parameters(entry.begun) for entry in group if entry.begun is not None]
+    for statement, rows in (
+        (_DELIVERIES_SENT, [_sent_parameters(one) for one in ended]),
+        (_ATTEMPTS_SENT, [_attempt_parameters(one) for one in ended]),
+        (_SENDING_BY_OWN, [_sending_parameters(one) for one in starting if one.server_id is not None]),
+        (_SENDING_BY_PLATFORM, [_sending_parameters(one) for one in starting if one.server_id is None]),
+        (_ATTEMPTS_BEGUN, begun),
+    ):
+        if rows:
+            rows.sort(key=_of_delivery)  # everybody locks in the same order
+            if batch.many(statement, rows) != len(rows):
+                raise _NotAsExpected
+
+
+def _of_delivery(row: dict[str, Any]) -> int:
+    number = row["of_delivery"]
+    assert isinstance(number, int)
+    return number
+
+
+def _alone(entry: Entry) -> None:
+    """One entry's results first, in a transaction of their own, and then what is about to begin."""
+
+    with db.transaction():
+        for one in entry.ended:
+            if not record.ended(one):
+                log.warning("a result came after the lease", delivery=one.claim.delivery_id, outcome=one.decision.state)
+    if entry.sending is None and entry.begun is None:
+        return
+    try:
+        with db.transaction():
+            if entry.begun is not None:
+                record.begun(entry.begun)
+            if entry.sending is not None:
+                _check_may_flow(entry.sending)
+                record.sending(entry.sending)
+    except (LeaseLost, SQLAlchemyError) as error:
+        entry.error = error
+
+
+def _check_may_flow(one: Sending) -> None:
+    """Raises LeaseLost when the recipient has unsubscribed or the server has changed since the letter was claimed."""
+    conditions = [Delivery.id == one.claim.delivery_id, Delivery.account_id == one.claim.account_id, _WANTED]
+    if one.server_id is not None:
+        conditions.append(servers.sends_still(literal(one.server_id, Uuid()), literal(one.server_version, Integer())))
+    if db.session().scalar(select(Delivery.id).where(*conditions)) is None:
+        raise LeaseLost
+
+
+# -- statements for many rows ----------------------------------------------------------------------------------------
+
+
+def _one_of(wanted: Sequence[str]) -> ColumnElement[bool]:
+    return or_(*(Delivery.state == state for state in wanted))  # IN does not go with many rows at once
+
+
+# A person who unsubscribed a moment ago is not mailed, though the letter was claimed and screened before.
+_WANTED: Final = ~and_(
+    Delivery.participant_id.is_not(None),
+    suppressions.stands_against(Delivery.account_id, Delivery.to_address, Delivery.campaign_id),
+)
+_HELD: Final = and_(
+    Delivery.id == bindparam("of_delivery"),
+    Delivery.account_id == bindparam("of_account"),
+    Delivery.fence == bindparam("of_fence"),
+    Delivery.lease_owner == bindparam("of_owner"),
+)
+_DELIVERIES_SENT: Final = Statement(
+    update(Delivery)
+    .where(_HELD, _one_of(states.sources("sent")))
+    .values(
+        state="sent",
+        reason=null(),
+        reply=bindparam("with_reply"),
+        attempts=Delivery.attempts + 1,
+        sent_at=db.clock(),
+        held_at=null(),
+        lease_owner=null(),
+        lease_until=null(),
+    )
+)
+_ATTEMPTS_SENT: Final = Statement(
+    update(Attempt)
+    .where(Attempt.delivery_id == bindparam("of_delivery"), Attempt.fence == bindparam("of_fence"))
+    .values(
+        ended_at=bindparam("at"),
+        phase=bindparam("in_phase"),
+        outcome="sent",
+        code=bindparam("with_code"),
+        enhanced_code=bindparam("with_enhanced"),
+        reply=bindparam("with_reply"),
+        bytes_sent=bindparam("octets"),
+    )
+)
+_BY_SERVER: Final = bindparam("by_server", type_=Uuid())
+_BY_VERSION: Final = bindparam("by_version", type_=Integer())
+_SENDING: Final = (
+    update(Delivery)
+    .where(_HELD, _one_of(states.DUE), _WANTED)
+    .values(
+        state="sending",
+        reason=null(),
+        lease_until=db.clock(bindparam("of_lease", type_=Float())),
+        server_id=_BY_SERVER,
+        server_version=_BY_VERSION,
+        sent_from=bindparam("envelope", type_=Delivery.sent_from.type),
+    )
+)
+_SENDING_BY_PLATFORM: Final = Statement(_SENDING)
+_SENDING_BY_OWN: Final = Statement(_SENDING.where(servers.sends_still(_BY_SERVER, _BY_VERSION)))
+_ATTEMPTS_BEGUN: Final = Statement(
+    insert(Attempt).values(
+        account_id=bindparam("of_account", type_=Uuid()),
+        delivery_id=bindparam("of_delivery", type_=BigInteger()),
+        fence=bindparam("of_fence", type_=Integer()),
+        server=bindparam("by_server"),
+        started_at=bindparam("at", type_=db.UtcDateTime()),
+        phase="",
+    )
+)
+
+
+def _begun_parameters(one: Begun) -> dict[str, Any]:
+    claim = one.claim
+    return {
+        "of_account": claim.account_id,
+        "of_delivery": claim.delivery_id,
+        "of_fence": claim.fence,
+        "by_server": one.server,
+        "at": one.at,
+    }
+
+
+def _sent_parameters(one: Ended) -> dict[str, Any]:
+    return {**_of(one), "with_reply": (one.outcome.reply or "")[: record.REPLY_LENGTH] or None}
+
+
+def _attempt_parameters(one: Ended) -> dict[str, Any]:
+    outcome = one.outcome
+    return {
+        "of_delivery": one.claim.delivery_id,
+        "of_fence": one.claim.fence,
+        "at": one.at,
+        "in_phase": str(outcome.phase),
+        "with_code": outcome.code,
+        "with_enhanced": outcome.enhanced,
+        "with_reply": (outcome.reply or "")[: record.REPLY_LENGTH] or None,
+        "octets": outcome.bytes_sent,
+    }
+
+
+def _sending_parameters(one: Sending) -> dict[str, Any]:
+    return {
+        **_of(one),
+        "of_lease": one.lease,
+        "by_server": one.server_id,
+        "by_version": one.server_version,
+        "envelope": one.sent_from,
+    }
+
+
+def _of(one: Ended | Sending) -> dict[str, Any]:
+    claim = one.claim
+    return {
+        "of_delivery": claim.delivery_id,
+        "of_account": claim.account_id,
+        "of_fence": claim.fence,
+        "of_owner": claim.owner,
+    }
