@@ -81,10 +81,20 @@ class _Change:
             return self._atoms(node.comparators[0])
         if isinstance(node, ast.Call) and _last_name(node.func) == "in_" and _is_state(_owner(node.func)):
             return self._atoms(node.args[0])
+        if isinstance(node, ast.Call) and len(node.args) == 1 and self._is_one_of(node.func):
+            return self._atoms(node.args[0])
         if isinstance(node, ast.Call) and _last_name(node.func) == "and_":
             inner = [atoms for atoms in map(self._condition, node.args) if atoms is not None]
             return inner[0] if inner else None
         return None
+
+    def _is_one_of(self, function: ast.expr) -> bool:
+        """Whether it is a function of this module that only compares the state with what it is given."""
+        return any(
+            one.name == _last_name(function) and len(one.body) == 1 and any(map(_is_state, ast.walk(one)))
+            for one in self.module.functions()
+            if isinstance(function, ast.Name)
+        )
 
     def _atoms(self, node: ast.expr) -> Atoms:
         node = self._resolved(node)
@@ -237,6 +247,8 @@ def test_every_change_of_state_is_conditional_and_in_the_table():
         "mine = update(Delivery)\nmine.where(Delivery.state.in_(anything)).values(state='held')",
         "update(Delivery).where(Delivery.state.in_(states.sources(a))).values(state=b)",
         "update(Delivery).values({Delivery.state: 'sent'})",
+        "def f(some):\n    return or_(*(Delivery.state == one for one in some))\n"
+        "update(Delivery).where(f(['held'])).values(state='sending')",
         "from panel.outbox.service import Delivery\nletter.state = 'sent'",
         "from panel.outbox.service import Delivery\nletter.reason, letter.state = None, 'sent'",
         "from panel.outbox.service import Delivery\nrow['state'] = 'sent'",
@@ -252,6 +264,8 @@ def test_it_would_notice_another_change(text: str):
         "update(Delivery).where(held, Delivery.state.in_(states.sources(state))).values(state=state)",
         "waits = Delivery.state.in_((*states.DUE, 'held'))\nupdate(Delivery).where(waits).values(state='expired')",
         "update(Server).where(Server.id == 1).values(state='paused')",
+        "def f(some):\n    return or_(*(Delivery.state == one for one in some))\n"
+        "update(Delivery).where(Delivery.id == 1, f(states.DUE)).values(state='sending')",
     ],
 )
 def test_it_lets_good_ones_be(text: str):
