@@ -344,7 +344,7 @@ def _frame(blocks: Iterable[bytes]) -> list[bytes]:
 
 
 def _is_plain(text: str) -> bool:
-    return text.isprintable() and 0 < len(text) <= _LONGEST_PLAIN and text[0] != " " and text[-1] != " "
+    return text.isprintable() and 0 < len(text) <= _LONGEST_PLAIN and text[-1] != " "
 
 
 @lru_cache(maxsize=256)

@@ -188,6 +188,13 @@ def test_it_makes_each_letter_anew(several: list[Values], one: CompiledVersion, 
     assert [letter.wire(True) for letter in again] == made
 
 
+@pytest.mark.parametrize("value", ["https://a/\x1fb", "\x01", "a\nb", "\u202e", "\ud800x"])
+def test_it_cleans_a_value_before_anything_asks_for_it(value: str):
+    shown = "{{ company.name | link }} {{ company.name | url_encode }} {{ company.name | default: 'x' }}"
+    for source in (shown, f"{{% if company.name %}}yes{{% else %}}no{{% endif %}} {shown}"):
+        assert_same(version(subject=source, html=source, text=source), {"company.name": value})
+
+
 def test_it_makes_the_same_letter_however_many_conditions_come_out_differently():
     names = [name for name in TAGS if not TAGS[name].numeric][:7]
     source = "".join(f"{{% if {name} %}}{name}\n\n{{{{ {name} }}}}{{% endif %}}\n" for name in names) + WORDS * 60
