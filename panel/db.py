@@ -8,6 +8,7 @@ one session of its own, so an object loaded for one account can never be handed 
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ from sqlalchemy.types import TypeDecorator
 ModelT = TypeVar("ModelT", bound="AccountOwned")
 
 _WRITE = "ownpost_write"
+_BREATH = 0.12  # seconds
 _SELECTED = "ownpost_selected"
 
 
@@ -304,6 +306,13 @@ def release() -> None:
     scope = _scope.get()
     if scope is not None and scope.depth == 0:
         scope.session.commit()
+
+
+def breathe() -> None:
+    """Lets others write, between two of many transactions. SQLite has one writer at a time, and whoever waits for it
+    looks again every 100 ms only. In no transaction."""
+    if _current().session.get_bind().dialect.name == "sqlite":
+        time.sleep(_BREATH)
 
 
 def owned(model: type[ModelT], key: uuid.UUID | int) -> ModelT:

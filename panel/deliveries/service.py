@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from panel import db
+from panel import db, queue
 from panel.campaigns import service as campaigns
 from panel.config import Settings
 from panel.deliveries import bulk, queueing, upkeep
@@ -111,6 +111,12 @@ def tick(settings: Settings) -> None:
     upkeep.tick(settings)
     with db.system_scope("the ticker looks for actions whose job was lost"):
         bulk.tend()
+
+
+def free_held() -> None:
+    """Frees this account's held deliveries whose reason is gone, and rings. In the account's scope."""
+    if upkeep.resume():
+        queue.ring_delivery()
 
 
 def do_all_of(action_id: uuid.UUID) -> None:

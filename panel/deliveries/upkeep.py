@@ -177,3 +177,4 @@ def _in_pieces(piece: Callable[[], int], end: float) -> int:
         total += done
         if done < holds.PIECE or time.monotonic() > end:
             return total
+        db.breathe()

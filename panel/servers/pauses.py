@@ -106,7 +106,7 @@ def rest(server_id: uuid.UUID, version: int, *, until: dt.datetime) -> None:
 
 
 def resume(server_id: uuid.UUID) -> None:
-    """Ends a rest; what was held goes out with the ticker's next round."""
+    """Ends a rest; what was held goes out."""
     with db.transaction() as session:
         session.execute(
             update(MailServer)
@@ -122,7 +122,13 @@ def resume(server_id: uuid.UUID) -> None:
             )
             .execution_options(synchronize_session=False)
         )
-        queue.ring_delivery_after_commit()
+        free_after_commit()
+
+
+def free_after_commit() -> None:
+    """Has what this account holds looked at once the current transaction is committed: a reason for it is gone."""
+    account_id = str(db.account_id())
+    db.after_commit(lambda: queue.ring(queue.HOUSEKEEPING, "jobs.holds.free", account_id))
 
 
 def end_pauses() -> None:

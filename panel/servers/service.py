@@ -23,6 +23,7 @@ from panel.servers.pauses import (
     clear_failures,
     count_failure,
     end_pauses,
+    free_after_commit,
     link_to,
     pause,
     rest,
@@ -298,6 +299,8 @@ def _tested_at(address: addresses.OutboundAddress, server: MailServer | None, en
 
 
 def _resume(server: MailServer) -> None:
+    if server.state == "paused":
+        free_after_commit()
     server.state = "ready"
     server.paused_reason = server.paused_until = server.last_error = server.owner_told_at = None
     server.rests_until = None

@@ -256,3 +256,10 @@ def test_a_server_that_works_and_fails_by_turns_is_told_of_once_a_day(held: Post
         session.execute(update(Row).values(owner_told_at=db.clock(-DAY - 1)))
     again()
     assert len(mails(held)) == 2
+
+
+def test_settings_that_pass_the_test_free_all_at_once(held: Post) -> None:
+    held.use(2526)
+    assert row(held).state == "ready"
+    held.world.work("housekeeping")
+    assert states(held) == ["queued"] * 3

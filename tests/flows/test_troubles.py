@@ -85,7 +85,7 @@ def test_axe_finds_nothing_in_the_banner(
         ):
             _change(
                 system, f"UPDATE mail_servers SET state = 'paused', paused_reason = '{reason}', paused_until = {until}"
-            )  # noqa: S608
+            )
             for path in ("/campaigns", "/"):
                 page.goto(f"{system.url}{path}")
                 expect(page.locator("#troubles .notice")).to_have_count(1)
