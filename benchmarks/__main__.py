@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import interactive, machine, pages, programs, report, sending
+from benchmarks import blast, interactive, machine, pages, programs, report, sending
 from benchmarks.figures import FULL, SMALL, Line
 from benchmarks.ground import PostgresStore, SqliteStore
 from benchmarks.sending import Bench
@@ -32,6 +32,7 @@ MEASUREMENTS: Final[dict[str, Callable[[Bench], list[Line]]]] = {
     "scale": sending.longer_campaign,
     "million": sending.longest_campaign,
     "memory": lambda bench: sending.memory(bench, bench.sizes.campaign),
+    "blast": blast.queued,
     "interactive": interactive.interactive,
     "pages": pages.pages_and_streams,
 }

@@ -218,16 +218,20 @@ class SqliteStore:
         self._folder, self._redis_url = folder, redis_url
 
     def lay(self, name: str, *, port: int, people: int, letters: int) -> Ground:
-        """Lays a ground that `fresh` copies."""
+        """Lays a ground that `fresh` copies, in place of an earlier one of that name."""
+        self._remove(f"{name}.laid")
         return lay(self._environ(f"{name}.laid", port), people=people, letters=letters)
 
     def fresh(self, name: str, ground: Ground) -> Ground:
         """A copy of the ground, to be used up by one turn."""
         port = int(ground.environ["OWNPOST_SMTP_ALLOW"].rpartition(":")[2])
-        for end in ("-wal", "-shm"):
-            (self._folder / f"{name}.sqlite3{end}").unlink(missing_ok=True)
+        self._remove(name)
         shutil.copyfile(self._folder / f"{name}.laid.sqlite3", self._folder / f"{name}.sqlite3")
         return Ground(self._environ(name, port), ground.account_id, ground.address_id, ground.campaign_id)
+
+    def _remove(self, name: str) -> None:
+        for end in ("", "-wal", "-shm"):
+            (self._folder / f"{name}.sqlite3{end}").unlink(missing_ok=True)
 
     def _environ(self, name: str, port: int) -> dict[str, str]:
         url = f"sqlite:///{self._folder / name}.sqlite3"
@@ -243,7 +247,7 @@ class PostgresStore:
         self._cluster, self._folder, self._redis_url = cluster, folder, redis_url
 
     def lay(self, name: str, *, port: int, people: int, letters: int) -> Ground:
-        """Lays a ground that `fresh` copies."""
+        """Lays a ground that `fresh` copies, in place of an earlier one of that name."""
         fresh_database(self._cluster.directory, f"{name}_laid")
         return lay(self._environ(f"{name}_laid", port), people=people, letters=letters)
 

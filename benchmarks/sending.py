@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -59,69 +59,97 @@ def ours(bench: Bench, store: Store, name: str, ground: Ground, count: int) -> C
     return turn
 
 
-def _peer(make: Callable[[], Peer], port: int, count: int) -> Callable[[], Turn]:
-    send = make()
-    return lambda: send(port, count, CONNECTIONS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """Somebody beside whom ours is measured: in the table's words, how many letters a turn, and the goals."""
+
+    name: str
+    words: str
+    make: Callable[[], Peer]
+    count: int
+    goal: float
+    kinds: tuple[str, ...] = (SqliteStore.kind, PostgresStore.kind)
 
 
 def whole_job(bench: Bench) -> list[Line]:
     """From rows that are due to letters filled in, accepted and recorded, over ten connections, in one process."""
-    sizes, missing = bench.sizes, {}
+    sizes = bench.sizes
+    others = [
+        Against(
+            name="nodemailer",
+            words="nodemailer’s pool",
+            make=lambda: peers.nodemailer(fetch=bench.fetch),
+            count=sizes.nodemailer,
+            goal=5.0,
+        ),
+        Against(
+            name="django-post_office",
+            words="django-post_office",
+            make=lambda: peers.post_office(fetch=bench.fetch),
+            count=sizes.post_office,
+            goal=10.0,
+        ),
+        Against(
+            name="smtp-source",
+            words="`smtp-source -d`, which fills in and records nothing",
+            make=peers.smtp_source,
+            count=sizes.smtp_source,
+            goal=0.5,
+            kinds=(SqliteStore.kind,),
+        ),
+    ]
     with programs.sink() as sink:
-        sides: dict[str, Callable[[], Turn]] = {}
-        for store in bench.stores:
-            ground = store.lay("whole", port=sink.port, people=sizes.ours, letters=sizes.ours)
-            sides[store.kind] = ours(bench, store, "whole", ground, sizes.ours)
-        others: dict[str, tuple[Callable[[], Peer], int]] = {
-            "nodemailer": (lambda: peers.nodemailer(fetch=bench.fetch), sizes.nodemailer),
-            "django-post_office": (lambda: peers.post_office(fetch=bench.fetch), sizes.post_office),
-            "smtp-source": (peers.smtp_source, sizes.smtp_source),
-        }
-        for name, (make, count) in others.items():
-            try:
-                sides[name] = _peer(make, sink.port, count)
-            except programs.Missing as error:
-                missing[name] = error
-        turns = in_turns(sides, sizes.turns, bench.say)
-    goals = [(store.kind, "nodemailer", "nodemailer’s pool", 5.0) for store in bench.stores]
-    goals += [(store.kind, "django-post_office", "django-post_office", 10.0) for store in bench.stores]
-    goals += [(SqliteStore.kind, "smtp-source", "`smtp-source -d`, which fills in and records nothing", 0.5)]
-    lines = []
-    for kind, name, words, goal in goals:
-        what = f"whole job, {CONNECTIONS} connections, {kind}, beside {words}"
-        if name in missing:
-            lines.append(missing_line(what, f"≥ {goal:g} ×", missing[name]))
-        elif kind in turns:
-            lines.append(ratio_line(what, turns[kind], turns[name], goal=goal, samples=name))
-    return lines
+        return _beside(bench, "whole job", sink.port, sizes.ours, others)
 
 
 def far_network(bench: Bench) -> list[Line]:
     """The same where a round trip takes 20 ms."""
-    sizes, lines = bench.sizes, []
-    with ExitStack() as stack:
-        sink = stack.enter_context(programs.sink())
+    sizes = bench.sizes
+    others = [
+        Against(name="smtplib", words="smtplib", make=peers.smtplib_threads, count=sizes.far_others, goal=3.8),
+        Against(
+            name="nodemailer",
+            words="nodemailer’s pool",
+            make=lambda: peers.nodemailer(fetch=bench.fetch),
+            count=sizes.far_others,
+            goal=1.9,
+        ),
+    ]
+    with programs.sink() as sink:
         try:
-            far = stack.enter_context(programs.far(sink.port, round_trip_ms=20))
+            far = programs.far(sink.port, round_trip_ms=20)
         except programs.Missing as error:
-            return [missing_line(f"20 ms round trip, {CONNECTIONS} connections", "≥ 3.8 × and ≥ 1.9 ×", error)]
-        sides = {}
-        for store in bench.stores:
-            ground = store.lay("far", port=far.port, people=sizes.far, letters=sizes.far)
-            sides[store.kind] = ours(bench, store, "far", ground, sizes.far)
-        sides["smtplib"] = _peer(peers.smtplib_threads, far.port, sizes.far_others)
-        try:
-            sides["nodemailer"] = _peer(lambda: peers.nodemailer(fetch=bench.fetch), far.port, sizes.far_others)
-        except programs.Missing as error:
-            what = f"20 ms round trip, {CONNECTIONS} connections, beside nodemailer’s pool"
-            lines.append(missing_line(what, "≥ 1.9 ×", error))
-        turns = in_turns(sides, sizes.turns, bench.say)
+            return [missing_line("20 ms round trip", "≥ 3.8 × and ≥ 1.9 ×", error)]
+        with far:
+            return _beside(bench, "20 ms round trip", far.port, sizes.far, others)
+
+
+def _beside(bench: Bench, what: str, port: int, count: int, others: list[Against]) -> list[Line]:
+    """All in turns: ours on each database, and each of the others that can be had here."""
+    sides, missing = {}, {}
     for store in bench.stores:
-        for name, words, goal in (("smtplib", "smtplib", 3.8), ("nodemailer", "nodemailer’s pool", 1.9)):
-            if name in turns:
-                what = f"20 ms round trip, {CONNECTIONS} connections, {store.kind}, beside {words}"
-                lines.append(ratio_line(what, turns[store.kind], turns[name], goal=goal, samples=name))
+        ground = store.lay("letters", port=port, people=count, letters=count)
+        sides[store.kind] = ours(bench, store, "letters", ground, count)
+    for other in others:
+        try:
+            sides[other.name] = _peer(other, port)
+        except programs.Missing as error:
+            missing[other.name] = error
+    turns = in_turns(sides, bench.sizes.turns, bench.say)
+    lines = []
+    for other in others:
+        for kind in (store.kind for store in bench.stores if store.kind in other.kinds):
+            words = f"{what}, {CONNECTIONS} connections, {kind}, beside {other.words}"
+            if other.name in missing:
+                lines.append(missing_line(words, f"≥ {other.goal:g} ×", missing[other.name]))
+            else:
+                lines.append(ratio_line(words, turns[kind], turns[other.name], goal=other.goal, samples=other.name))
     return lines
+
+
+def _peer(other: Against, port: int) -> Callable[[], Turn]:
+    send = other.make()
+    return lambda: send(port, other.count, CONNECTIONS)
 
 
 def longer_campaign(bench: Bench) -> list[Line]:
