@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ SERVER_OPTIONS = [
     "listen_addresses=", "fsync=off", "synchronous_commit=off", "full_page_writes=off",
     "max_connections=200", "shared_buffers=64MB", "log_min_messages=fatal",
 ]  # fmt: skip
+# What was committed survives a crash of the server, if not one of the machine.
+DURABLE = [option for option in SERVER_OPTIONS if option != "synchronous_commit=off"]
 
 
 def postgres_bin() -> Path | None:
@@ -47,8 +50,9 @@ def postgres_bin() -> Path | None:
 class Cluster:
     """A PostgreSQL cluster of its own in a temporary directory, on a unix socket only."""
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, *, options: Sequence[str] = SERVER_OPTIONS) -> None:
         self._binaries = binaries
+        self._options = options
         self.directory = Path(tempfile.mkdtemp(prefix="ownpost-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._identity = _unprivileged()
@@ -61,7 +65,7 @@ class Cluster:
         )  # fmt: skip
 
     def start(self) -> None:
-        options = [part for option in SERVER_OPTIONS for part in ("-c", option)]
+        options = [part for option in self._options for part in ("-c", option)]
         command = [self._binaries / "postgres", "-D", self.directory / "data", "-k", self.directory, *options]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -75,6 +79,16 @@ class Cluster:
             self._process.send_signal(how)
             self._process.wait(30)
             self._process = None
+
+    def limit_files(self, size: int | str) -> None:
+        """Lets none of its processes write beyond this place of a file, as on a full disk; "unlimited" ends that."""
+        assert self._process is not None
+        children = subprocess.run(["pgrep", "-P", str(self._process.pid)], check=False, capture_output=True, text=True)
+        for pid in (str(self._process.pid), *children.stdout.split()):
+            # One that has just ended is no failure.
+            subprocess.run(
+                ["prlimit", "--pid", pid, f"--fsize={size}:"], check=False, capture_output=True, **self._identity
+            )
 
     def remove(self) -> None:
         self.stop(signal.SIGQUIT)
