@@ -25,6 +25,7 @@ from panel.outbox.states import KINDS, STATES
 _ID = BigInteger().with_variant(Integer, "sqlite")
 _DUE = "state IN ('queued', 'deferred')"
 _CLAIMED = "lease_until IS NOT NULL"
+_SENT = "sent_at IS NOT NULL AND server_id IS NOT NULL"
 _OF_BLAST = "blast_id IS NOT NULL"
 _ONCE_OF_BLAST = "blast_id IS NOT NULL AND resend_of IS NULL"
 _AGAIN = "resend_of IS NOT NULL"
@@ -81,6 +82,7 @@ class Delivery(AccountOwned, Base):
         Index("ix_deliveries_log", "account_id", "id"),
         Index("ix_deliveries_log_state", "account_id", "state", "id"),
         Index("ix_deliveries_made_at", "account_id", "made_at"),
+        Index("ix_deliveries_sent", "server_id", "sent_at", sqlite_where=text(_SENT), postgresql_where=text(_SENT)),
         Index("ix_deliveries_to_address", "account_id", "to_address"),
         Index(
             "ix_deliveries_resend_of",

@@ -34,7 +34,8 @@ class Forecast:
 
 def forecast(route: Route, count: int) -> Forecast:
     """When `count` more letters by this route will have gone, after what waits already. In the account's scope."""
-    limits, (now, counts), ahead = _limits(route), _counts(route), _ahead(route)
+    limits, ahead = _limits(route), _ahead(route)
+    now, counts = _counts(route, limits)
     done = schedule.done(
         count + ahead, limits=limits, counts=counts, now=now, speed=limits.connections * LETTERS_A_SECOND
     )
@@ -62,8 +63,8 @@ def _limits(route: Route) -> Limits:
     return route.limits
 
 
-def _counts(route: Route) -> tuple[float, Counts]:
-    if route.server_id is not None:
+def _counts(route: Route, limits: Limits) -> tuple[float, Counts]:
+    if route.server_id is not None or not limits.limited:
         return pace.current_counts(route)
     since = db.now() - dt.timedelta(seconds=DAY.length + DAY.width)
     return time.time(), {DAY.length: outbox.sends(None, since=since, width=DAY.width)}
