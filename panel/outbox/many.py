@@ -123,17 +123,19 @@ def _in_pieces(
         if state != after:  # what is held for another reason changes its reason only
             states.check(state, after)
     of_blast = Delivery.blast_id == blast_id, Delivery.state.in_(before), *(() if which is None else (which,))
-    piece = select(Delivery.id).where(*of_blast).order_by(Delivery.id).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    # All at once: to look for the next piece each time would read over and over what has been changed already.
+    ids = list(db.session().scalars(select(Delivery.id).where(*of_blast).order_by(Delivery.id)))
     changed = 0
-    while True:
+    for start in range(0, len(ids), _AT_ONCE):
+        piece = select(Delivery.id).where(Delivery.id.in_(ids[start : start + _AT_ONCE]), *of_blast)
         with db.transaction() as session:
-            ids = list(session.scalars(piece))
-            statement = update(Delivery).where(Delivery.id.in_(ids), *of_blast).values(state=after, **row)
-            result = session.execute(statement.execution_options(synchronize_session=False)) if ids else None
-        if result is None:
-            return changed
+            # Whoever records letters locks several, too: to wait for one of them could be to wait for each other.
+            free = list(session.scalars(piece.with_for_update(skip_locked=True)))
+            statement = update(Delivery).where(Delivery.id.in_(free), *of_blast).values(state=after, **row)
+            result = session.execute(statement.execution_options(synchronize_session=False))
         assert isinstance(result, CursorResult)
         changed += result.rowcount
+    return changed
 
 
 def is_blast_over(blast_id: uuid.UUID) -> bool:

@@ -26,6 +26,7 @@ _ID = BigInteger().with_variant(Integer, "sqlite")
 _DUE = "state IN ('queued', 'deferred')"
 _CLAIMED = "lease_until IS NOT NULL"
 _SENT = "sent_at IS NOT NULL AND server_id IS NOT NULL"
+_ONCE_OF_EVENT = "event_id IS NOT NULL AND resend_of IS NULL"
 _OF_BLAST = "blast_id IS NOT NULL"
 _ONCE_OF_BLAST = "blast_id IS NOT NULL AND resend_of IS NULL"
 _AGAIN = "resend_of IS NOT NULL"
@@ -48,8 +49,8 @@ class Delivery(AccountOwned, Base):
             "notification_id",
             "to_address",
             unique=True,
-            sqlite_where=text("resend_of IS NULL"),
-            postgresql_where=text("resend_of IS NULL"),
+            sqlite_where=text(_ONCE_OF_EVENT),
+            postgresql_where=text(_ONCE_OF_EVENT),
         ),
         Index(
             "ix_deliveries_due",

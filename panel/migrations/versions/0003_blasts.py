@@ -12,6 +12,7 @@ depends_on = None
 
 _OF_BLAST = "blast_id IS NOT NULL"
 _ONCE = "blast_id IS NOT NULL AND resend_of IS NULL"
+_ONCE_OF_EVENT = "event_id IS NOT NULL AND resend_of IS NULL"
 _OPEN = "state <> 'draft' AND finished_at IS NULL"
 
 
@@ -77,8 +78,12 @@ def upgrade() -> None:
         postgresql_where=sa.text(_OF_BLAST),
     )
 
+    # Rows of no event need no place in the index that keeps events apart; a blast adds many of them.
+    _keep_events_apart(_ONCE_OF_EVENT)
+
 
 def downgrade() -> None:
+    _keep_events_apart("resend_of IS NULL")
     op.drop_index("ix_deliveries_blast_state", table_name="deliveries")
     op.drop_index("uq_deliveries_blast_participant", table_name="deliveries")
     op.drop_column("deliveries", "blast_id")
@@ -89,6 +94,18 @@ def downgrade() -> None:
     )
     op.execute("DELETE FROM notification_versions WHERE notification_id IS NULL")
     _let_versions_be_of_no_notification(nullable=False)
+
+
+def _keep_events_apart(where: str) -> None:
+    op.drop_index("uq_deliveries_event_notification_recipient", table_name="deliveries")
+    op.create_index(
+        "uq_deliveries_event_notification_recipient",
+        "deliveries",
+        ["event_id", "notification_id", "to_address"],
+        unique=True,
+        sqlite_where=sa.text(where),
+        postgresql_where=sa.text(where),
+    )
 
 
 def _let_versions_be_of_no_notification(*, nullable: bool) -> None:
