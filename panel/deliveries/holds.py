@@ -120,9 +120,9 @@ def free_one_to_try(which: ColumnElement[bool]) -> bool:
 
 def expire(longest: float, *, limit: int) -> int:
     """Ends what has been held for longer than so many seconds, at most `limit`. In the account's scope."""
-    since = func.coalesce(Delivery.held_at, Delivery.made_at)
+    old = Delivery.held_at < db.clock(-longest)
     with db.transaction() as session:
-        ids = list(session.scalars(_oldest(limit, Delivery.state == "held", BY_ITSELF, since < db.clock(-longest))))
+        ids = list(session.scalars(_oldest(limit, outbox.IS_HELD, BY_ITSELF, old, by=Delivery.held_at)))
         return _run(
             update(Delivery)
             .where(Delivery.id.in_(ids), Delivery.state == "held")
@@ -131,9 +131,9 @@ def expire(longest: float, *, limit: int) -> int:
         )
 
 
-def _oldest(limit: int, *which: ColumnElement[bool]) -> Any:
+def _oldest(limit: int, *which: ColumnElement[bool], by: Any = Delivery.id) -> Any:
     # SQLite, which has one writer at a time, leaves the lock out.
-    return select(Delivery.id).where(*which).order_by(Delivery.id).limit(limit).with_for_update(skip_locked=True)
+    return select(Delivery.id).where(*which).order_by(by).limit(limit).with_for_update(skip_locked=True)
 
 
 def _run(statement: Any, ids: list[int]) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from panel import db
 from panel.accounts import service as accounts
 from panel.deliveries import holds
+from panel.outbox import service as outbox
 from panel.outbox.service import Delivery
 from panel.servers import service as servers
 from panel.servers.service import Route
@@ -28,15 +29,15 @@ class _Group:
 def tell(longest: float) -> None:
     """Mails the owners of this account about what will have been held for `longest` seconds within a day."""
     # Where holds are shorter than two days, half of one is left.
-    since = func.coalesce(Delivery.held_at, Delivery.made_at)
-    soon = since < db.clock(-(longest - min(86_400.0, longest / 2)))
+    soon = Delivery.held_at < db.clock(-(longest - min(86_400.0, longest / 2)))
     found = db.session().execute(
-        select(Delivery.address_id, func.min(since), func.count())
-        .where(Delivery.state == "held", holds.BY_ITSELF, soon)
+        select(Delivery.address_id, func.min(Delivery.held_at), func.count())
+        .where(outbox.IS_HELD, holds.BY_ITSELF, soon)
         .group_by(Delivery.address_id)
     )
     groups: dict[uuid.UUID | None, _Group] = {}
     for address_id, first, count in found.all():
+        assert first is not None
         route = servers.route_of(address_id)
         group = groups.setdefault(route.server_id, _Group(route, first, 0))
         group.first, group.count = min(group.first, first), group.count + count

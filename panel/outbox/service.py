@@ -25,7 +25,7 @@ from panel.outbox.many import (
     put_all,
     resume_blast,
 )
-from panel.outbox.models import Attempt, Delivery
+from panel.outbox.models import IS_HELD, Attempt, Delivery
 from panel.outbox.sends import SYSTEM_PRIORITY, in_flight, sends, waiting, with_system_letters
 from panel.outbox.states import WrongTransition
 
@@ -42,7 +42,7 @@ __all__ = [
     "with_system_letters",
 ]
 
-__all__ += ["BLAST_PAUSED", "ManyOrders", "cancel_blast", "counts_of_blast", "is_blast_over"]
+__all__ += ["BLAST_PAUSED", "IS_HELD", "ManyOrders", "cancel_blast", "counts_of_blast", "is_blast_over"]
 __all__ += ["pause_blast", "put_all", "resume_blast"]
 
 # A test send has a job of its own; should that be lost, a delivery worker takes it up after this many seconds.

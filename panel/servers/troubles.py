@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 from panel import db
 from panel.addresses.service import OutboundAddress
 from panel.config import Settings
-from panel.outbox.service import BLAST_PAUSED, Delivery
+from panel.outbox.service import BLAST_PAUSED, IS_HELD, Delivery
 from panel.servers.models import MailServer
 
 
@@ -60,13 +60,13 @@ def _expires_at(server: MailServer, *, is_default: bool) -> dt.datetime | None:
     settings: Settings = current_app.extensions["ownpost"]
     longest = dt.timedelta(seconds=settings.tuning.hold)
     warned_from = db.now() - longest + min(dt.timedelta(days=1), longest / 2)
-    since = func.coalesce(Delivery.held_at, Delivery.made_at)
     of_server = Delivery.address_id == server.address_id
     first = db.session().scalar(
-        select(func.min(since)).where(
-            Delivery.state == "held",
+        select(func.min(Delivery.held_at)).where(
+            IS_HELD,
+            Delivery.held_at < warned_from,
             Delivery.reason.is_distinct_from(BLAST_PAUSED),
             or_(of_server, Delivery.address_id.is_(None)) if is_default else of_server,
         )
     )
-    return first + longest if first is not None and first < warned_from else None
+    return first + longest if first is not None else None

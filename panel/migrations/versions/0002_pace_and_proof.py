@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 _DUE = "state IN ('queued', 'deferred')"
+_HELD = "state = 'held'"
 
 
 def upgrade() -> None:
@@ -29,9 +30,19 @@ def upgrade() -> None:
         sqlite_where=sa.text(_DUE),
         postgresql_where=sa.text(_DUE),
     )
+    op.create_index(
+        "ix_deliveries_held",
+        "deliveries",
+        ["account_id", "held_at"],
+        sqlite_where=sa.text(_HELD),
+        postgresql_where=sa.text(_HELD),
+    )
+    # Since when the letters that are held now have been so, nobody noted.
+    op.execute("UPDATE deliveries SET held_at = made_at WHERE state = 'held'")
 
 
 def downgrade() -> None:
+    op.drop_index("ix_deliveries_held", table_name="deliveries")
     op.drop_index("ix_deliveries_due", table_name="deliveries")
     op.create_index(
         "ix_deliveries_due",
