@@ -83,7 +83,8 @@ def _words(route: Route, count: int, *, ahead: int, limits: Limits, binding: Win
         rate = getattr(limits, f"per_{binding.name}")
         whose = "your server allows" if route.server_id else "the platform’s server allows you"
         allowed = f", {whose} {rate:,} {a(binding)}"
-    return f"{people}{before}{allowed}: done {about(at)}"
+    rests = "; your server does not work at the moment, so it may take longer" if route.paused else ""
+    return f"{people}{before}{allowed}: done {about(at)}{rests}"
 
 
 def _letters(count: int) -> str:

@@ -233,6 +233,11 @@ def test_without_a_limit_that_binds_it_is_a_matter_of_minutes(own: Pace):
     assert found.binding == "minute"
     assert re.fullmatch(r"2,300 people, your server allows 100 a minute: done in about 2[1-5] minutes", found.words)
     assert forecast(own, 1).words == "1 person: done in a minute or two"
+    with own.mail.world.acme_scope():
+        server = service.for_address(own.mail.address.id)
+        assert server is not None
+        service.pause(server.id, server.version, reason="credentials", until=None, error="535")
+    assert forecast(own, 1).words.endswith("; your server does not work at the moment, so it may take longer")
 
 
 def test_the_platform_server_lets_an_account_send_so_many_a_day(own: Pace):
