@@ -28,6 +28,7 @@ from panel.outbox.many import (
 from panel.outbox.models import IS_HELD, Attempt, Delivery
 from panel.outbox.sends import SYSTEM_PRIORITY, in_flight, sends, waiting, with_system_letters
 from panel.outbox.states import WrongTransition
+from panel.sqlfunctions import moved_on
 
 __all__ = [
     "Attempt",
@@ -183,7 +184,11 @@ def readdress(campaign_id: uuid.UUID, address_id: uuid.UUID | None) -> None:
         # What was held waited for the old server; the new one is asked at once. What a person holds stays held.
         session.execute(
             mine.where(Delivery.state == "held", Delivery.reason.is_distinct_from(BLAST_PAUSED)).values(
-                state="queued", reason=None, held_at=None, next_attempt_at=db.now()
+                state="queued",
+                reason=None,
+                trying_since=moved_on(Delivery.trying_since, Delivery.held_at),
+                held_at=None,
+                next_attempt_at=db.now(),
             )
         )
         queue.ring_delivery_after_commit()
