@@ -92,7 +92,14 @@ class SendForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     at = StringField("Date and time", filters=[_stripped])
 
     def time(self, zone: ZoneInfo) -> dt.datetime | None:
-        """The set time, or None with the field's error: for none, a past or a far one, and one that clocks skip."""
+        """The set time; None for now, and None with the field's error for one at which nothing can be sent.
+
+        Such are none, a past or a far one, one that clocks skip, and one beside “Now”: who has set a time means it.
+        """
+        if self.when.data != "later":
+            if self.at.data:
+                self.at.errors = ["You have set a time and chosen “Now”. Choose “At a set time”, or empty this."]
+            return None
         try:
             # Where clocks are set back it comes twice; the first is meant.
             at = dt.datetime.strptime(self.at.data or "", _MINUTE).replace(tzinfo=zone)

@@ -103,9 +103,8 @@ def before_sending(blast: Blast) -> dict[str, Any]:
     }
 
 
-def _forecast(campaign: campaigns.Campaign, count: int) -> Any:
-    ask = getattr(servers, "forecast", None)
-    return ask(servers.route_of(campaign.address_id), count) if ask and count else None
+def _forecast(campaign: campaigns.Campaign, count: int) -> servers.Forecast | None:
+    return servers.forecast(servers.route_of(campaign.address_id), count) if count else None
 
 
 def run(blast: Blast) -> dict[str, Any]:

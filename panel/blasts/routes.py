@@ -55,8 +55,8 @@ def begin(campaign_id: uuid.UUID, blast_id: uuid.UUID) -> Answer:
     """Sends it, now or at a set time. Pressed twice, it does so once."""
     blast = service.get(blast_id, campaign_id=campaign_id)
     form = SendForm()
-    at = form.time(accounts.zone()) if form.when.data == "later" else None
-    if form.when.data == "later" and at is None:
+    at = form.time(accounts.zone())
+    if form.at.errors:
         return render_template("blasts/send.html", form=form, **pages.before_sending(blast)), 422
     try:
         _begin(blast, at, uuid.UUID(form.version.data or ""))

@@ -21,11 +21,12 @@ from panel.campaigns import service as campaigns
 from panel.campaigns.service import NotificationVersion
 from panel.config import Settings
 from panel.deliveries import service as deliveries
-from panel.message import drafting, template
+from panel.message import drafting
 from panel.message.drafting import Words
 from panel.message.template import CompiledVersion, Footer, Prepared, Rendered
 
 __all__ = [
+    "Audience",
     "Blast",
     "NotNow",
     "Reach",
@@ -44,7 +45,7 @@ PAGE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A blast in the list, by the subject that it has."""
+    """A blast in the list, and its subject as a made-up participant would read it."""
 
     blast: Blast
     subject: str
@@ -67,7 +68,8 @@ def of_campaign(campaign_id: uuid.UUID) -> list[Listed]:
         .order_by(Blast.made_at.desc(), Blast.id)
         .limit(PAGE)
     )
-    return [Listed(*row) for row in db.session().execute(wanted)]
+    values = campaigns.sample(campaigns.get(campaign_id))
+    return [Listed(blast, drafting.line(subject, values)) for blast, subject in db.session().execute(wanted)]
 
 
 def words_of(blast: Blast) -> NotificationVersion:
@@ -191,5 +193,4 @@ def rendered(campaign: campaigns.Campaign, version: CompiledVersion) -> Rendered
 
 def line(campaign: campaigns.Campaign, source: str) -> str:
     """One line of words, for a made-up participant."""
-    version = template.compile_version(subject=source, preheader="", html="", text="")
-    return version.render(campaigns.sample(campaign)).subject
+    return drafting.line(source, campaigns.sample(campaign))

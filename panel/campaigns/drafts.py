@@ -9,7 +9,7 @@ from panel.accounts import service as accounts
 from panel.campaigns import service as campaigns
 from panel.campaigns.kinds import NotificationKind
 from panel.campaigns.service import Campaign, NotificationVersion
-from panel.message import drafting, template
+from panel.message import drafting
 from panel.message.drafting import Words
 from panel.message.template import CompiledVersion, Footer, Problem, Rendered, TemplateProblems
 
@@ -65,5 +65,4 @@ def own_text(kind: NotificationKind, words: Words, based_on: NotificationVersion
 
 
 def _preheader(campaign: Campaign, source: str) -> str:
-    line = template.compile_version(subject=source, preheader="", html="", text="")
-    return line.render(campaigns.sample(campaign)).subject
+    return drafting.line(source, campaigns.sample(campaign))

@@ -15,6 +15,7 @@ from panel.campaigns import service as campaigns
 from panel.campaigns.kinds import KINDS
 from panel.deliveries import known, letters, reasons, waiting
 from panel.deliveries.wanted import Filter
+from panel.message import drafting
 from panel.message.letter import Letter
 from panel.message.template import Rendered, TooLarge
 from panel.outbox import service as outbox
@@ -114,7 +115,9 @@ def _title(delivery: Delivery, kinds: dict[uuid.UUID, str], subjects: dict[uuid.
     if delivery.notification_version_id is None:
         return str(delivery.values.get("subject", "Letter"))
     if delivery.notification_id is None:
-        title = f"Blast: {subjects.get(delivery.notification_version_id, 'an email to many')}"
+        # As its recipient reads it.
+        subject = drafting.line(subjects[delivery.notification_version_id], delivery.values["tags"])
+        title = f"Blast: {subject}"
     else:
         kind = kinds.get(delivery.notification_id, "")
         title = KINDS[kind].title if kind in KINDS else "Notification"

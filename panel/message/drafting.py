@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from panel.message import template
@@ -49,6 +50,12 @@ def own_text(words: Words, *, shown: str, shown_is_own: bool, allowed: frozenset
 def made_text(words: Words, *, allowed: frozenset[str]) -> str:
     """The text part that these words would make. Raises TemplateProblems."""
     return prepare(words, text=None, allowed=allowed).text
+
+
+def line(source: str, values: Mapping[str, str | None]) -> str:
+    """One line of words, such as a subject, with these values."""
+    version = template.compile_version(subject=source, preheader="", html="", text="")
+    return version.render(values).subject
 
 
 def problem_words(problem: Problem) -> str:

@@ -6,20 +6,23 @@ import datetime as dt
 import random
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from flask import current_app
 from flask_security import hash_password
+from sqlalchemy import select
 
 from panel import db, embedded
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
+from panel.blasts import service as blasts
 from panel.campaigns import service as campaigns
 from panel.campaigns.kinds import KINDS
 from panel.config import Settings
 from panel.deliveries import service as deliveries
+from panel.message.drafting import Words
 from panel.message.letter import new_message_id
 from panel.outbox.service import Attempt, Delivery
 from panel.participants import service as participants
@@ -40,6 +43,25 @@ _LAST: Final = [
 ]  # fmt: skip
 _DOMAINS: Final = ("example.com", "example.net", "example.org")
 _REFERRERS, _FRIENDS, _DAYS, _QUALIFY = 14, 26, 30, 0.45
+_BLAST_AGO: Final = 3.5  # days, when all referrers had joined
+
+_LETTER: Final = '<div style="max-width:560px;margin:0 auto;padding:24px;font:16px/1.6 Arial,Helvetica,sans-serif">'
+_SIGNED: Final = "<p>Warm regards,<br>{{ company.name }}</p></div>"
+_SUMMER: Final = Words(
+    subject='Summer roast is here, {{ recipient.first_name | default: "and you are the first to know" }}',
+    preheader="Share it with your friends: your link is below.",
+    html=f'{_LETTER}<h1>Our summer roast is here</h1><p>Hello {{{{ recipient.first_name | default: "there" }}}},</p>'
+    "<p>it is light, fruity, and only here until September. Your friends get their first bag for half the price with "
+    'your link:</p><p><a href="{{ referrer.referral_link }}">{{ referrer.referral_link }}</a></p>' + _SIGNED,
+    text="",
+)
+_FRIENDS_ONLY: Final = Words(
+    subject="Would your friends like our coffee, too?",
+    preheader="",
+    html=f'{_LETTER}<h1>Hello {{{{ recipient.first_name | default: "there" }}}}!</h1><p>You came to us by a friend’s '
+    "recommendation. Would you like to recommend us yourself?</p>" + _SIGNED,
+    text="",
+)
 
 
 def add() -> str:
@@ -94,11 +116,36 @@ def _fill() -> None:
     suppression.made_at = gone.unsubscribed_at
     letters = [_letter(campaign, address.id, moment) for moment in moments]
     # In the order in which they were made, so that the log shows them in it.
-    db.session().add_all(letters)
-    db.session().flush()
+    then = now - dt.timedelta(days=_BLAST_AGO)
+    _keep(letter for letter in letters if letter.made_at <= then)
+    _blasts(campaign, address.id, then, chance)
+    _keep(letter for letter in letters if letter.made_at > then)
     waiting = [letter for letter in letters if letter.state != "canceled"]
     for number, letter in enumerate(waiting):
         _attempts(letter, _story(number, len(waiting)), chance)
+
+
+def _keep(letters: Iterable[Delivery]) -> None:
+    session = db.session()
+    session.add_all(list(letters))
+    session.flush()
+
+
+def _blasts(campaign: campaigns.Campaign, address_id: uuid.UUID, then: dt.datetime, chance: random.Random) -> None:
+    """One that all referrers got some days ago, and a draft."""
+    settings: Settings = current_app.extensions["ownpost"]
+    envelope = servers.envelope_of(servers.platform_route(address_id), platform_from=settings.platform_from)
+    blast = blasts.create(campaign.id)
+    blasts.save(blast.id, _SUMMER, blasts.Audience(who="referrers"))
+    blasts.send(blast.id)
+    blast.state, blast.made_at, blast.started_at = "done", then - dt.timedelta(hours=3), then
+    blast.finished_at = then + dt.timedelta(seconds=9)
+    sent = db.session().scalars(select(Delivery).where(Delivery.blast_id == blast.id).order_by(Delivery.id)).all()
+    for number, letter in enumerate(sent):
+        letter.made_at = letter.next_attempt_at = then
+        letter.date, letter.sent_from = then.replace(microsecond=0), asdict(envelope)
+        _attempts(letter, (_NOBODY,) if number == len(sent) // 2 else (_ACCEPTED,), chance)
+    blasts.save(blasts.create(campaign.id).id, _FRIENDS_ONLY, blasts.Audience(who="friends", referrals="none"))
 
 
 def _campaign(made_at: dt.datetime) -> campaigns.Campaign:

@@ -222,6 +222,9 @@ def test_it_is_scheduled_in_the_accounts_own_time_and_taken_back(crowd: Crowd) -
     past = browser.post(f"{path}/send", {"version": _version(page), "when": "later", "at": "2020-01-01T10:00"})
     assert past.status_code == 422
     assert "This time is over" in past.text
+    both = browser.post(f"{path}/send", {"version": _version(page), "when": "now", "at": "2027-01-01T10:00"})
+    assert both.status_code == 422
+    assert crowd.letters(_id(path)) == []
     day = (db.now().astimezone(ZoneInfo("Europe/Berlin")) + dt.timedelta(days=3)).replace(hour=9, minute=30)
     browser.post(f"{path}/send", {"version": _version(page), "when": "later", "at": f"{day:%Y-%m-%dT%H:%M}"})
     blast = crowd.blast(_id(path))

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from panel import db
 from panel.accounts import service as accounts
+from panel.blasts.models import Blast
 from panel.outbox.models import Attempt, Delivery
 from panel.participants.models import Participant
 from panel.stats import demo
@@ -34,6 +35,16 @@ def test_it_adds_an_account_with_a_month_behind_it(world: World) -> None:
         states = Counter(session.scalars(select(Delivery.state)))
     assert set(states) == {"sent", "failed", "uncertain", "canceled"}
     assert states["sent"] > 50
+
+
+def test_it_has_a_blast_that_went_out_and_a_draft(world: World) -> None:
+    _add(world)
+    with db.system_scope("tests") as session:
+        found = {one.state: one for one in session.scalars(select(Blast))}
+        letters = Counter(session.scalars(select(Delivery.state).where(Delivery.blast_id == found["done"].id)))
+    assert set(found) == {"done", "draft"}
+    assert found["done"].recipients == sum(letters.values()) == letters["sent"] + 1
+    assert found["done"].left_out == 1
 
 
 def test_run_twice_it_adds_nothing_and_says_the_same(world: World) -> None:
