@@ -15,7 +15,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Integer,
+    Select,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from panel import db
 from panel.outbox import states
@@ -104,6 +118,12 @@ def lanes_due(*, busy: Collection[uuid.UUID], limit: int) -> list[LaneKey]:
 
     Leaps from lane to lane in the index, so that the number of deliveries does not matter. In a system scope.
     """
+    rows = db.session().execute(_LANES_DUE, {"most": limit + len(busy)})
+    keys = [LaneKey(account_id, None if lane == account_id else lane) for lane, account_id in rows]
+    return [key for key in keys if key.lane not in busy][:limit]
+
+
+def _lanes_due() -> Select[Any]:
     lanes = _all_lanes()
     firsts = [
         select(Delivery.next_attempt_at)
@@ -116,56 +136,52 @@ def lanes_due(*, busy: Collection[uuid.UUID], limit: int) -> list[LaneKey]:
     account = select(Delivery.account_id).where(_WAITING, _lane_of_row == lanes.c.lane).limit(1).scalar_subquery()
     columns = [first.label(f"first_{priority}") for priority, first in zip(PRIORITIES, firsts, strict=True)]
     found = select(lanes.c.lane, account.label("account_id"), *columns).where(lanes.c.lane.is_not(None)).subquery()
-    due = [found.c[f"first_{priority}"] <= db.clock() for priority in PRIORITIES]
-    urgency = case(*((condition, priority) for condition, priority in zip(due, PRIORITIES, strict=True)))
-    since = case(
-        *((condition, found.c[f"first_{priority}"]) for condition, priority in zip(due, PRIORITIES, strict=True))
-    )
-    query = select(found.c.lane, found.c.account_id).where(or_(*due)).order_by(urgency, since).limit(limit + len(busy))
-    rows = db.session().execute(query)
-    keys = [LaneKey(account_id, None if lane == account_id else lane) for lane, account_id in rows]
-    return [key for key in keys if key.lane not in busy][:limit]
+    of = {priority: found.c[f"first_{priority}"] for priority in PRIORITIES}
+    due = {priority: of[priority] <= db.clock() for priority in PRIORITIES}
+    urgency = case(*((due[priority], priority) for priority in PRIORITIES))
+    since = case(*((due[priority], of[priority]) for priority in PRIORITIES))
+    query = select(found.c.lane, found.c.account_id).where(or_(*due.values()))
+    return query.order_by(urgency, since).limit(bindparam("most", type_=Integer()))
 
 
 def _all_lanes() -> Any:
     """Every lane with something waiting, due or not: the smallest, then again and again the next larger one."""
     smallest = select(_lane_of_row).where(_WAITING).order_by(_lane_of_row).limit(1).scalar_subquery()
     lanes = select(smallest.label("lane")).cte("lanes", recursive=True)
-    larger = (
-        select(_lane_of_row)
-        .where(_WAITING, _lane_of_row > lanes.c.lane)
-        .order_by(_lane_of_row)
-        .limit(1)
-        .scalar_subquery()
-    )
-    return lanes.union_all(select(larger).where(lanes.c.lane.is_not(None)))
+    larger = select(_lane_of_row).where(_WAITING, _lane_of_row > lanes.c.lane)
+    larger_one = larger.order_by(_lane_of_row).limit(1).scalar_subquery()
+    return lanes.union_all(select(larger_one).where(lanes.c.lane.is_not(None)))
+
+
+_LANES_DUE: Final = _lanes_due()
 
 
 def claim(key: LaneKey, *, owner: str, limit: int, lease: float) -> list[Claimed]:
     """Claims up to `limit` due deliveries of a lane, most urgent and longest waiting first. In the account's scope."""
-    with db.transaction():
-        ids: list[int] = []
+    with db.transaction() as session:
+        connection, ids = session.connection(), list[int]()
+        wanted = {"in_lane": key.lane, "of_account": key.account_id}
         for priority in PRIORITIES:
             if len(ids) < limit:
-                ids += db.session().scalars(_next(key, priority, limit - len(ids)))
+                here = {"of_priority": priority, "most": limit - len(ids)}
+                ids += connection.scalars(_NEXT, wanted | here)
         return _take(ids, owner=owner, lease=lease)
 
 
-def _next(key: LaneKey, priority: int, limit: int) -> Any:
-    return (
-        select(Delivery.id)
-        .where(
-            _WAITING,
-            _lane_of_row == key.lane,
-            Delivery.priority == priority,
-            Delivery.next_attempt_at <= db.clock(),
-            Delivery.account_id == key.account_id,
-            _FREE,
-        )
-        .order_by(Delivery.next_attempt_at, Delivery.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves it out
+_NEXT: Final = (
+    select(Delivery.id)
+    .where(
+        _WAITING,
+        _lane_of_row == bindparam("in_lane", type_=Uuid()),
+        Delivery.priority == bindparam("of_priority"),
+        Delivery.next_attempt_at <= db.clock(),
+        Delivery.account_id == bindparam("of_account", type_=Uuid()),
+        _FREE,
     )
+    .order_by(Delivery.next_attempt_at, Delivery.id)
+    .limit(bindparam("most", type_=Integer()))
+    .with_for_update(skip_locked=True)  # SQLite, which has one writer at a time, leaves it out
+)
 
 
 def claim_one(delivery_id: int, *, owner: str, lease: float) -> Claimed | None:
@@ -183,20 +199,18 @@ def claim_one(delivery_id: int, *, owner: str, lease: float) -> Claimed | None:
 def _take(ids: list[int], *, owner: str, lease: float) -> list[Claimed]:
     if not ids:
         return []
-    rows = db.session().execute(
-        update(Delivery)
-        .where(Delivery.id.in_(ids))
-        .values(
-            lease_owner=owner,
-            lease_until=db.clock(lease),
-            next_attempt_at=db.clock(lease),
-            fence=Delivery.fence + 1,
-        )
-        .returning(Delivery.account_id, Delivery.fence, *_LETTER)
-        .execution_options(synchronize_session=False)
-    )
-    taken = {row.id: Claimed(Claim(row.id, row.account_id, row.fence, owner), *row[2:]) for row in rows}
+    rows = db.session().connection().execute(_TAKE, {"those": ids, "by": owner, "for_seconds": lease})
+    taken = {row[2]: Claimed(Claim(row[2], row[0], row[1], owner), *row[2:]) for row in rows}
     return [taken[delivery_id] for delivery_id in ids]
+
+
+_LEASE: Final = db.clock(bindparam("for_seconds", type_=Float()))
+_TAKE: Final = (
+    update(Delivery)
+    .where(Delivery.id.in_(bindparam("those", expanding=True)))
+    .values(lease_owner=bindparam("by"), lease_until=_LEASE, next_attempt_at=_LEASE, fence=Delivery.fence + 1)
+    .returning(Delivery.account_id, Delivery.fence, *_LETTER)
+)
 
 
 def renew(delivery_ids: Collection[int], *, owner: str, lease: float) -> None:

@@ -32,7 +32,8 @@ MAX_LANES: Final = 96
 MAX_STALLED: Final = 64
 """Lanes that may be waiting for servers that do not answer; the rest is kept for those that do."""
 
-_POLL: Final = 0.1
+_POLL: Final = 0.05
+_LOOK_FOR_RESTS: Final = 0.5
 _NOTHING_FOUND: Final = 0.3  # seconds until a lane where others were quicker is looked at again
 _PATIENCE: Final = 6.0  # seconds that a shutdown waits for letters in flight before it breaks them off
 _FORGET: Final = 3600.0
@@ -52,6 +53,8 @@ class Drain:
         self._widths = Widths()
         self._lanes: set[Lane] = set()
         self._resting: dict[uuid.UUID, float] = {}
+        self._at_limits: set[uuid.UUID] = set()
+        self._looked_at = 0.0
         self._ended = threading.Semaphore(0)
 
     def run(self) -> None:
@@ -103,7 +106,9 @@ class Drain:
         having = Counter(lane.key.lane for lane in self._lanes)
         full = {lane for lane, count in having.items() if count >= self._widths.allowed(lane)}
         with db.system_scope("a worker looks which lanes have something due"):
-            full |= servers.resting().keys()
+            if now > self._looked_at + _LOOK_FOR_RESTS:
+                self._at_limits, self._looked_at = set(servers.resting()), now
+            full |= self._at_limits
             keys = claims.lanes_due(busy=full | self._resting.keys(), limit=room)
         started = 0
         for key in keys:

@@ -32,7 +32,7 @@ from panel.smtp.session import Session, Submission
 log = structlog.get_logger(__name__)
 
 FEWEST: Final = 10
-MOST: Final = 200
+MOST: Final = 300
 _SECONDS: Final = 1.0  # of sending, that a batch is to last
 _STALLED: Final = 3.0  # seconds after which a lane that talks about one letter is waiting for its server
 _TRIES: Final = 2  # connections that may end before the server has heard of a letter, until that counts against it
