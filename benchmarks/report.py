@@ -59,7 +59,9 @@ def short_table(results: Results, order: Iterable[str]) -> str:
     rows = ["| what | goal | measured |", "| --- | --- | --- |"]
     rows += [f"| {one['what']} | {one['goal'] or '–'} | {one['figure']} |" for one in in_order(results, order)]
     machines = {_machine(results[name]["machine"]): None for name in order if name in results}
-    return "\n".join([*rows, "", *(f"Made on {words}." for words in machines)])
+    loads = [results[name]["load"] for name in order if name in results]
+    beside = [f"Other work beside it: a load of {min(loads):.1f} to {max(loads):.1f}."] if loads else []
+    return "\n".join([*rows, "", *(f"Made on {words}." for words in machines), *beside])
 
 
 def _runs(results: Results, order: list[str]) -> Iterable[str]:
