@@ -19,7 +19,7 @@ def note(route: Route, outcome: Outcome, decision: Decision) -> None:
         return  # the platform server is the operator's, who watches it
     if decision.pause is None:
         if route.failing and _works(outcome) and servers.clear_failures(route.server_id, route.server_version):
-            holds.free(holds.of_server(route), limit=holds.PIECE)  # the ticker frees what is left
+            holds.free(holds.of_server(route), limit=holds.PIECE)  # what is left has a job of its own
         return
     if decision.pause == "rate":
         until = db.now() + dt.timedelta(seconds=short_rest(outcome) or 0.0)

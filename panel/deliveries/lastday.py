@@ -70,9 +70,11 @@ def _tell(group: _Group, *, ends: dt.datetime) -> None:
 
 
 def _for_what(route: Route) -> str:
+    if accounts.current().suspended_at is not None:
+        return "for your account to be allowed to send again"
     if route.kind == "own":
         return f"for your mail server {route.label} to send for {route.from_address}"
-    return "for room in what your account may send by the platform's server, or to be allowed to send at all,"
+    return "for room in what your account may send in a day by the platform's server"
 
 
 def _words(at: dt.datetime) -> str:

@@ -65,6 +65,7 @@ def clear_failures(server_id: uuid.UUID, version: int) -> bool:
         ).scalar()
         if cleared is not None:
             queue.ring_delivery_after_commit()
+            free_after_commit()
     return cleared is not None
 
 

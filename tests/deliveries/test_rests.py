@@ -298,6 +298,32 @@ def test_a_success_frees_the_others_at_once_and_the_oldest_first(own: Post) -> N
         assert list(db.session().scalars(wanted.order_by(*order))) == ids[1:]
 
 
+def test_after_a_success_what_is_more_than_one_piece_follows_by_a_job(own: Post) -> None:
+    with own.world.acme_scope():
+        waiting(holds.PIECE + 50)
+    note(own, SILENT)
+    own.world.tick()
+    over(own)
+    own.world.tick()
+    note(own, TAKEN)
+    assert states(own).count("held") == 49
+    own.world.work("housekeeping")
+    assert set(states(own)) == {"queued"}
+
+
+def test_what_waits_for_the_platforms_daily_limit_is_freed_as_far_as_there_is_room(post: Post) -> None:
+    from panel.accounts import service as accounts
+
+    with post.world.acme_scope():
+        ids = waiting(10, state="held", reason="platform_limit", held_at=db.now())
+    for limit, freed in ((0, 0), (3, 3)):
+        with db.system_scope("tests"):
+            accounts.limit_platform(post.world.acme, limit)
+        post.world.tick()
+        assert states(post).count("queued") == freed
+    assert [post.get(one).state for one in ids[:3]] == ["queued"] * 3
+
+
 def test_thousands_are_held_and_freed_in_pieces_that_keep_their_order(own: Post) -> None:
     with own.world.acme_scope():
         ids = waiting(2 * holds.PIECE + 100)
