@@ -37,7 +37,10 @@ def _pages_of_the_demo(page: Page, system: System) -> list[str]:
     found.append(page.url)
     found.append(page.url.rsplit("/", 1)[0])
     campaign = page.url.split("/notifications")[0]
-    found += [f"{campaign}/edit", f"{campaign}/participants"]
+    found += [f"{campaign}/edit", f"{campaign}/participants", f"{campaign}/blasts"]
+    page.goto(f"{campaign}/blasts")
+    for link in [str(one.get_attribute("href")) for one in page.locator("table tbody th a").all()]:
+        found += [f"{system.url}{link}", f"{system.url}{link}/send"]
     page.goto(f"{system.url}/deliveries?state=uncertain")
     page.locator("table tbody a").first.click()
     found.append(page.url)
