@@ -16,6 +16,7 @@ from panel.blasts.audience import Audience
 from panel.web.words import WordsForm
 
 _MOST: Final = 1_000_000
+_FIRST_YEAR, _LAST_YEAR = 1970, 9999  # days outside are not known in every time zone
 _LONGEST: Final = dt.timedelta(days=366)
 _MINUTE: Final = "%Y-%m-%dT%H:%M"
 
@@ -72,6 +73,10 @@ class BlastForm(WordsForm):
     def validate(self, extra_validators: Any = None) -> bool:
         """Also: the two days leave somebody between them."""
         valid: bool = super().validate(extra_validators)
+        for field in (self.since, self.before):
+            if field.data and not _FIRST_YEAR <= field.data.year < _LAST_YEAR:
+                field.errors = [*field.errors, "Give a day of our time."]
+                valid = False
         if self.since.data and self.before.data and self.since.data >= self.before.data:
             self.before.errors = [*self.before.errors, "This must be a later day than the one before it."]
             return False

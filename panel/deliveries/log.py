@@ -75,6 +75,7 @@ def in_words(wanted: Filter) -> list[tuple[str, str]]:
     told = [
         ("Kind", KINDS_IN_WORDS.get(wanted.kind, wanted.kind)),
         ("Campaign", names.get(wanted.campaign_id, "one that is gone") if wanted.campaign_id else ""),
+        ("Blast", "one of them" if wanted.blast_id else ""),
         ("Address", f"holds “{wanted.to}”" if wanted.to else ""),
         ("Since", _day(wanted.since)),
         ("Until", _day(wanted.until)),

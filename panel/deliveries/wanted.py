@@ -23,6 +23,7 @@ class Filter:
     state: str = ""
     kind: str = ""
     campaign_id: uuid.UUID | None = None
+    blast_id: uuid.UUID | None = None
     to: str = ""
     since: dt.date | None = None
     until: dt.date | None = None
@@ -35,6 +36,7 @@ class Filter:
             state=state if state in states.STATES else "",
             kind=kind if kind in states.KINDS else "",
             campaign_id=_uuid(given.get("campaign", "")),
+            blast_id=_uuid(given.get("blast", "")),
             to=given.get("to", "").replace("\0", "")[:_LONGEST],
             since=_day(given.get("since", "")),
             until=_day(given.get("until", "")),
@@ -46,6 +48,7 @@ class Filter:
             "state": self.state,
             "kind": self.kind,
             "campaign": self.campaign_id,
+            "blast": self.blast_id,
             "to": self.to,
             "since": self.since,
             "until": self.until,
@@ -61,6 +64,8 @@ class Filter:
             conditions.append(Delivery.kind == self.kind)
         if self.campaign_id is not None:
             conditions.append(Delivery.campaign_id == self.campaign_id)
+        if self.blast_id is not None:
+            conditions.append(Delivery.blast_id == self.blast_id)
         if self.to:
             conditions.append(Delivery.to_address.contains(self.to.strip().lower(), autoescape=True))
         if self.since is not None:

@@ -101,7 +101,7 @@ def test_it_shows_what_is_wrong_and_keeps_what_was_typed(crowd: Crowd) -> None:
     assert "My own words" in answer.text
     for wrong in (
         {"referrals": "some", "at_least": "-3"}, {"since": "no day"}, {"since": "2026-05-01", "before": "2026-04-01"},
-        {"who": "everyone and their dog"},
+        {"who": "everyone and their dog"}, {"since": "0001-01-01"}, {"before": "9999-12-31"}, {"search": "x" * 101},
     ):  # fmt: skip
         assert browser.post(path, {**FIELDS, **wrong}).status_code == 422, wrong
     with crowd.world.acme_scope():
@@ -185,6 +185,8 @@ def test_a_test_goes_to_ones_own_people_and_counts_for_nothing(crowd: Crowd) -> 
     log = browser.get("/deliveries").text
     assert "Test: Blast: News from" in log
     assert "Blast: News from" in browser.get("/deliveries?kind=blast").text
+    assert browser.get(f"/deliveries?blast={_id(path)}").text.count("Blast: News from") == 2
+    assert "Nothing fits" in browser.get(f"/deliveries?blast={_id(other)}").text
 
 
 def test_a_draft_is_duplicated_and_thrown_away(crowd: Crowd) -> None:
