@@ -74,22 +74,20 @@ class Writer:
     def transaction(self) -> Iterator[Batch]:
         """Commits at the end, and rolls back on an exception. Raises SQLAlchemy's errors for the driver's."""
         engine = db.engine()
-        if self._connection is None or self._engine is not engine:
-            self.close()
-            self._engine, self._connection = engine, engine.raw_connection()
-        cursor = self._connection.cursor()
-        try:
-            with _translated(engine.dialect):
+        with _translated(engine.dialect):
+            if self._connection is None or self._engine is not engine:
+                self.close()
+                self._engine, self._connection = engine, engine.raw_connection()
+            try:
+                cursor = self._connection.cursor()
                 if engine.dialect.name == "sqlite":
                     cursor.execute("BEGIN IMMEDIATE")
                 yield Batch(cursor, engine.dialect)
                 self._connection.commit()
-        except BaseException as error:
-            self._undo(lost=isinstance(error, OperationalError))
-            raise
-        finally:
-            with suppress(Exception):
                 cursor.close()
+            except BaseException as error:
+                self._undo(lost=_is_away(error, engine.dialect))
+                raise
 
     def _undo(self, *, lost: bool) -> None:
         try:
@@ -128,9 +126,14 @@ def _translated(dialect: Dialect) -> Iterator[None]:
     driver = dialect.loaded_dbapi
     try:
         yield
-    except driver.OperationalError as error:
-        raise OperationalError(None, None, error) from error
     except driver.IntegrityError as error:
         raise IntegrityError(None, None, error) from error
     except driver.Error as error:
-        raise DBAPIError(None, None, error) from error
+        kind = OperationalError if _is_away(error, dialect) else DBAPIError
+        raise kind(None, None, error) from error
+
+
+def _is_away(error: BaseException, dialect: Dialect) -> bool:
+    """Whether the database did not take it for now: it is away, locked or full, or the connection is gone."""
+    driver = dialect.loaded_dbapi
+    return isinstance(error, driver.OperationalError | driver.InterfaceError)

@@ -117,7 +117,6 @@ class Carrier:
         route, envelope = parcel.route, parcel.envelope
         return Sending(
             parcel.claim,
-            self.settings.tuning.lease,
             route.server_id,
             route.server_version,
             {

@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from panel import db
 from panel.outbox import states
-from panel.outbox.service import PRIORITY, Delivery
+from panel.outbox.service import PRIORITY, Attempt, Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +199,19 @@ def claim_one(delivery_id: int, *, owner: str, lease: float) -> Claimed | None:
 def _take(ids: list[int], *, owner: str, lease: float) -> list[Claimed]:
     if not ids:
         return []
-    rows = db.session().connection().execute(_TAKE, {"those": ids, "by": owner, "for_seconds": lease})
+    connection = db.session().connection()
+    # What an earlier holder began and did not end goes no further.
+    connection.execute(_END_LOST, {"those": ids})
+    rows = connection.execute(_TAKE, {"those": ids, "by": owner, "for_seconds": lease})
     taken = {row[2]: Claimed(Claim(row[2], row[0], row[1], owner), *row[2:]) for row in rows}
     return [taken[delivery_id] for delivery_id in ids]
 
 
+_END_LOST: Final = (
+    update(Attempt)
+    .where(Attempt.delivery_id.in_(bindparam("those", expanding=True)), Attempt.ended_at.is_(None))
+    .values(ended_at=db.clock(), outcome="lost")
+)
 _LEASE: Final = db.clock(bindparam("for_seconds", type_=Float()))
 _TAKE: Final = (
     update(Delivery)

@@ -245,10 +245,20 @@ class Lane(threading.Thread):
     def _record(self, entry: Entry) -> None:
         entry.ended, self._ended = self._ended, []
         accepted, self._accepted = self._accepted, []
-        self._carrier.recorder.commit(entry)
+        try:
+            self._carrier.recorder.commit(entry)
+        except LeaseLost:
+            pass_on = True  # what had ended is recorded all the same
+        except BaseException:
+            self._ended, self._accepted = [*entry.ended, *self._ended], [*accepted, *self._accepted]
+            raise
+        else:
+            pass_on = False
         for parcel in accepted:
             self._widths.accepted(self.key.lane)
             self._held.pop(parcel.claim.delivery_id, None)
+        if pass_on:
+            raise LeaseLost
 
     def _flush(self) -> None:
         if self._ended:
@@ -298,6 +308,8 @@ class Lane(threading.Thread):
             with db.account_scope(self.key.account_id):
                 for parcel in (*self._offered, *self._again):
                     claim = parcel.claim
+                    if parcel.begun and not parcel.began:
+                        record.abandoned(claim)
                     outbox.put_off(claim.delivery_id, fence=claim.fence, reason="internal_error", wait=_AFTER_A_FAULT)
         except SQLAlchemyError as error:
             log.warning("deliveries wait for their leases to lapse", error=type(error).__name__)

@@ -102,8 +102,8 @@ def keep_pace(made: list[Parcel]) -> dt.datetime | None:
     rest = own[allowance.granted :]
     if not rest:
         return None
-    wait = (allowance.again_at - db.now()).total_seconds() if allowance.again_at else 0.0
-    claims.release([parcel.claim for parcel in rest], wait=max(0.0, wait))
+    # They are due again at once: it is the lane that rests, and it stops resting when the owner raises the limit.
+    claims.release([parcel.claim for parcel in rest])
     gone = set(map(id, rest))
     made[:] = [parcel for parcel in made if id(parcel) not in gone]
     return allowance.again_at
@@ -111,7 +111,10 @@ def keep_pace(made: list[Parcel]) -> dt.datetime | None:
 
 def give_back(some: Sequence[Parcel], *, wait: float = 0.0) -> None:
     """Gives back letters that were not begun, and their place in their server's limits. In the account's scope."""
+    taken: dict[Allowance, list[Parcel]] = {}
     for parcel in some:
         if parcel.allowance is not None:
-            servers.give_back(parcel.route, 1, of=parcel.allowance)
+            taken.setdefault(parcel.allowance, []).append(parcel)
+    for allowance, those in taken.items():
+        servers.give_back(those[0].route, len(those), of=allowance)
     claims.release([parcel.claim for parcel in some], wait=wait)

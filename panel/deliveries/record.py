@@ -36,7 +36,6 @@ class Sending:
     """A letter whose body is about to flow, by this server (None: the platform's), from this envelope."""
 
     claim: Claim
-    lease: float
     server_id: Any
     server_version: int | None
     sent_from: dict[str, Any]
@@ -83,7 +82,6 @@ def sending(one: Sending) -> None:
         "sending",
         again="sending",  # asked for twice when a commit's answer was lost
         reason=None,
-        lease_until=db.clock(one.lease),
         server_id=one.server_id,
         server_version=one.server_version,
         sent_from=one.sent_from,

@@ -15,10 +15,9 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
-    Float,
     Integer,
+    String,
     Uuid,
     and_,
     bindparam,
@@ -263,7 +262,6 @@ _SENDING: Final = (
     .values(
         state="sending",
         reason=null(),
-        lease_until=db.clock(bindparam("of_lease", type_=Float())),
         server_id=_BY_SERVER,
         server_version=_BY_VERSION,
         sent_from=bindparam("envelope", type_=Delivery.sent_from.type),
@@ -271,14 +269,18 @@ _SENDING: Final = (
 )
 _SENDING_BY_PLATFORM: Final = Statement(_SENDING)
 _SENDING_BY_OWN: Final = Statement(_SENDING.where(servers.sends_still(_BY_SERVER, _BY_VERSION)))
+# Whoever wakes after its lease writes no attempt: somebody else may have the letter by now.
 _ATTEMPTS_BEGUN: Final = Statement(
-    insert(Attempt).values(
-        account_id=bindparam("of_account", type_=Uuid()),
-        delivery_id=bindparam("of_delivery", type_=BigInteger()),
-        fence=bindparam("of_fence", type_=Integer()),
-        server=bindparam("by_server"),
-        started_at=bindparam("at", type_=db.UtcDateTime()),
-        phase="",
+    insert(Attempt).from_select(
+        ["account_id", "delivery_id", "fence", "server", "started_at", "phase"],
+        select(
+            Delivery.account_id,
+            Delivery.id,
+            Delivery.fence,
+            bindparam("by_server", type_=String()),
+            bindparam("at", type_=db.UtcDateTime()),
+            literal("", String()),
+        ).where(_HELD),
     )
 )
 
@@ -286,9 +288,10 @@ _ATTEMPTS_BEGUN: Final = Statement(
 def _begun_parameters(one: Begun) -> dict[str, Any]:
     claim = one.claim
     return {
-        "of_account": claim.account_id,
         "of_delivery": claim.delivery_id,
+        "of_account": claim.account_id,
         "of_fence": claim.fence,
+        "of_owner": claim.owner,
         "by_server": one.server,
         "at": one.at,
     }
@@ -315,7 +318,6 @@ def _attempt_parameters(one: Ended) -> dict[str, Any]:
 def _sending_parameters(one: Sending) -> dict[str, Any]:
     return {
         **_of(one),
-        "of_lease": one.lease,
         "by_server": one.server_id,
         "by_version": one.server_version,
         "envelope": one.sent_from,

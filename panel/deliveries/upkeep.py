@@ -24,6 +24,7 @@ from panel.servers.service import MailServer, Route
 
 log = structlog.get_logger(__name__)
 
+_LAPSED_AT_ONCE: Final = 5_000
 _BUDGET: Final = 3.0  # seconds of one round that all accounts' holds may take; what is left is for the next round
 
 
@@ -49,8 +50,15 @@ def tick(settings: Settings) -> None:
 
 def settle_lapsed() -> int:
     """A lapsed claim goes back to its queue; a lapsed `sending` becomes `uncertain`: its letter may have been taken."""
-    lapsed = and_(Delivery.lease_until.is_not(None), Delivery.lease_until < db.clock())
+    # A row that somebody frozen keeps locked is left for later; it must not keep the others waiting.
+    some = (
+        select(Delivery.id)
+        .where(Delivery.lease_until.is_not(None), Delivery.lease_until < db.clock())
+        .limit(_LAPSED_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
     with db.transaction() as session:
+        lapsed = Delivery.id.in_(list(session.scalars(some)))
         sending = list(
             session.execute(
                 update(Delivery)

@@ -33,7 +33,7 @@ def _begin(claim: Claim) -> None:
 
 
 def _sending(claim: Claim) -> Entry:
-    entry = Entry(sending=Sending(claim, 60, None, None, {"from_address": "hello@acme.test"}))
+    entry = Entry(sending=Sending(claim, None, None, {"from_address": "hello@acme.test"}))
     Recorder().write([entry])
     return entry
 
