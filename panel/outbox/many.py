@@ -7,12 +7,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, CursorResult, Integer, Select, String, Uuid, func, literal, select, update
+from sqlalchemy import ColumnElement, CursorResult, Integer, Select, String, Uuid, case, func, literal, select, update
 
 from panel import db, queue
 from panel.outbox import states
 from panel.outbox.models import Delivery
-from panel.sqlfunctions import random_hex
+from panel.sqlfunctions import moved_on, random_hex
 
 BLAST_PAUSED: Final = "blast_paused"
 """Why a delivery is held that only a person frees: not the ticker, and no server that works again."""
@@ -87,8 +87,18 @@ def pause_blast(blast_id: uuid.UUID) -> int:
     """
     elsewhere = Delivery.reason.is_distinct_from(BLAST_PAUSED)
     held_at = func.coalesce(Delivery.held_at, db.clock())
+    # Whoever has claimed a letter has put its next attempt off until the claim lapses. It was due.
+    next_attempt_at = case((Delivery.lease_until.is_not(None), Delivery.made_at), else_=Delivery.next_attempt_at)
     return _in_pieces(
-        blast_id, _WAITING, "held", elsewhere, reason=BLAST_PAUSED, held_at=held_at, lease_owner=None, lease_until=None
+        blast_id,
+        _WAITING,
+        "held",
+        elsewhere,
+        reason=BLAST_PAUSED,
+        held_at=held_at,
+        next_attempt_at=next_attempt_at,
+        lease_owner=None,
+        lease_until=None,
     )
 
 
@@ -101,7 +111,7 @@ def resume_blast(blast_id: uuid.UUID) -> int:
         Delivery.reason == BLAST_PAUSED,
         reason=None,
         held_at=None,
-        trying_since=None,
+        trying_since=moved_on(Delivery.trying_since, Delivery.held_at),
     )
     if freed:
         queue.ring_delivery()

@@ -273,3 +273,21 @@ def test_no_row_of_another_account_can_be_inserted(crowd: Crowd) -> None:
             session.execute(statement)
         plain = select(Participant.id.label("id"), Participant.email.label("email"))
         assert db.insert_selected(Participant, plain.where(Participant.id != uuid.uuid4())) == 0
+
+
+def test_a_letter_that_a_person_sends_again_is_whole_and_counts_beside_the_blast(crowd: Crowd) -> None:
+    crowd.add(1, email="robin@friends.test", referral_code="ROBIN42")
+    blast_id = crowd.draft()
+    crowd.send(blast_id)
+    [first] = crowd.letters(blast_id)
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Delivery).where(Delivery.id == first.id).values(state="failed"))
+    with crowd.world.acme_scope():
+        again = deliveries.resend(first.id)
+    crowd.drain()
+    [letter] = crowd.platform.wait_for(1)
+    assert b"https://acme.test/r/ROBIN42" in letter.content
+    assert b"List-Unsubscribe: <http://127.0.0.1:8000/u/" in letter.content
+    with crowd.world.acme_scope() as session:
+        assert session.get_one(Delivery, again.id).blast_id is None
+    assert crowd.states(blast_id) == {"failed": 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import threading
+import time
 
 import pytest
 from sqlalchemy import select, update
@@ -14,7 +15,6 @@ from panel.blasts import progress
 from panel.blasts import service as blasts
 from panel.blasts.models import Blast
 from panel.campaigns import service as campaigns
-from panel.deliveries import claims
 from panel.outbox import service as outbox
 from panel.outbox.models import Delivery
 from panel.servers import service as servers
@@ -54,21 +54,67 @@ def test_a_paused_blast_sends_nothing_until_it_is_resumed_in_the_old_order(crowd
     assert len(crowd.platform.messages) == 30
 
 
-def test_a_claimed_letter_does_not_leave_after_the_pause(crowd: Crowd) -> None:
+def test_a_pause_takes_letters_from_workers_that_have_claimed_them(crowd: Crowd) -> None:
     crowd.add(3)
     blast_id = crowd.draft()
     crowd.send(blast_id)
-    first = crowd.letters(blast_id)[0]
-    with db.system_scope("tests"):
-        claim = claims.claim_one(first.id, owner="a worker", lease=60)
-    assert claim is not None
+    ids = [one.id for one in crowd.letters(blast_id)]
+    _set_letters(ids, lease_owner="a worker", lease_until=db.now() + dt.timedelta(minutes=1), fence=1)
     with crowd.world.acme_scope():
         blasts.pause(blast_id)
-    row = crowd.letters(blast_id)[0]
-    assert (row.state, row.lease_owner, row.lease_until) == ("held", None, None)
-    with db.system_scope("tests") as session:
-        mine = select(Delivery.id).where(claims.held_by(claim), Delivery.state.in_(("queued", "deferred")))
-        assert session.scalar(mine) is None
+    assert {(one.state, one.lease_owner, one.lease_until) for one in crowd.letters(blast_id)} == {("held", None, None)}
+
+
+def test_a_pause_in_full_flight_stops_all_but_what_is_leaving_and_repeats_nothing(crowd: Crowd) -> None:
+    crowd.add(150)
+    blast_id = crowd.draft()
+    crowd.send(blast_id)
+    crowd.platform.answer = _slowly
+    worker = threading.Thread(target=crowd.drain)
+    worker.start()
+    crowd.platform.wait_for(5)
+    with crowd.world.acme_scope():
+        assert blasts.pause(blast_id)
+    at_once = crowd.states(blast_id)
+    worker.join(30)
+    assert not worker.is_alive()
+    after = crowd.states(blast_id)
+    assert after["held"] > 0
+    assert after["sent"] <= at_once.get("sent", 0) + at_once.get("sending", 0)
+    assert sum(after.values()) == 150
+    assert len(crowd.platform.messages) == after["sent"]
+    with crowd.world.acme_scope():
+        assert blasts.resume(blast_id)
+    crowd.platform.answer = lambda _verb, _argument: None
+    crowd.drain()
+    crowd.world.tick()
+    crowd.drain()
+    assert crowd.states(blast_id) == {"sent": 150}
+    assert len({one.recipients for one in crowd.platform.messages}) == len(crowd.platform.messages) == 150
+
+
+def _slowly(verb: str, _argument: str) -> None:
+    if verb == "DATA":
+        time.sleep(0.02)  # a server that takes its time over each letter
+
+
+def test_a_pause_is_no_time_of_trying(crowd: Crowd) -> None:
+    crowd.add(1)
+    blast_id = crowd.draft()
+    crowd.send(blast_id)
+    [one] = crowd.letters(blast_id)
+    later = db.now() + dt.timedelta(hours=1)
+    _set_letters([one.id], state="deferred", trying_since=days_ago(3.5), next_attempt_at=later)
+    with crowd.world.acme_scope():
+        blasts.pause(blast_id)
+    _set_letters([one.id], held_at=days_ago(3))
+    with crowd.world.acme_scope():
+        blasts.resume(blast_id)
+    [one] = crowd.letters(blast_id)
+    assert one.trying_since is not None
+    assert dt.timedelta(hours=11) < db.now() - one.trying_since < dt.timedelta(hours=13)
+    # Nor does it make the server's "not now" forgotten.
+    assert (one.state, one.held_at, one.next_attempt_at) == ("queued", None, later)
 
 
 def test_what_is_leaving_at_the_pause_is_held_when_it_comes_back(crowd: Crowd) -> None:
