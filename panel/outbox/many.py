@@ -132,16 +132,18 @@ def _in_pieces(
     for state in before:
         if state != after:  # what is held for another reason changes its reason only
             states.check(state, after)
-    of_blast = Delivery.blast_id == blast_id, Delivery.state.in_(before), *(() if which is None else (which,))
+    still = Delivery.state.in_(before), *(() if which is None else (which,))
     # All at once: to look for the next piece each time would read over and over what has been changed already.
-    ids = list(db.session().scalars(select(Delivery.id).where(*of_blast).order_by(Delivery.id)))
+    those = select(Delivery.id).where(Delivery.blast_id == blast_id, *still).order_by(Delivery.id)
+    ids = list(db.session().scalars(those))
     changed = 0
     for start in range(0, len(ids), _AT_ONCE):
-        piece = select(Delivery.id).where(Delivery.id.in_(ids[start : start + _AT_ONCE]), *of_blast)
+        # By the ids alone: a planner that knows little of so young rows would read the whole blast for each piece.
+        piece = select(Delivery.id).where(Delivery.id.in_(ids[start : start + _AT_ONCE]), *still)
         with db.transaction() as session:
             # Whoever records letters locks several, too: to wait for one of them could be to wait for each other.
             free = list(session.scalars(piece.with_for_update(skip_locked=True)))
-            statement = update(Delivery).where(Delivery.id.in_(free), *of_blast).values(state=after, **row)
+            statement = update(Delivery).where(Delivery.id.in_(free), *still).values(state=after, **row)
             result = session.execute(statement.execution_options(synchronize_session=False))
         assert isinstance(result, CursorResult)
         changed += result.rowcount
