@@ -23,6 +23,7 @@ from panel.smtp.outcome import About, FailureCode, Outcome, Phase, SmtpFailure, 
 from panel.smtp.session import Session
 from panel.smtp.steps import Observer
 from panel.smtp.timeouts import Timeouts
+from panel.smtp.transport import Wait
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +59,9 @@ class Carrier:
             final_dot=settings.tuning.final_reply,
         )
 
-    def open(self, parcel: Parcel, observer: Observer | None = None, *, ride: bool = True) -> Session:
+    def open(
+        self, parcel: Parcel, observer: Observer | None = None, *, ride: bool = True, wait: Wait | None = None
+    ) -> Session:
         """A fresh session to the letter's server, signed in. In no scope. Raises SmtpFailure."""
         with db.account_scope(parcel.claim.account_id):
             try:
@@ -73,6 +76,7 @@ class Carrier:
             observer=observer,
             ride=ride,
         )
+        session.wait_by(wait)
         self.watch(session)
         try:
             session.open()
@@ -102,6 +106,7 @@ class Carrier:
     def put_away(self, route: Route, session: Session) -> None:
         """Keeps a connection for the next letter, or says goodbye."""
         self.unwatch(session)
+        session.wait_by(None)
         if session.reusable:
             self.warm.give(connection_key(route), session)
         else:
@@ -164,13 +169,13 @@ class _Single:
     def run(self) -> bool:
         carrier, parcel = self._carrier, self._parcel
         try:
-            carrier.recorder.commit(Entry(begun=carrier.begun(parcel)))
+            carrier.recorder.record(Entry(begun=carrier.begun(parcel)))
             outcome = self._talk()
         except LeaseLost:
             log.warning("lease lost; nothing was sent under it", delivery=parcel.claim.delivery_id)
             return False
         decision = carrier.decide(parcel, outcome)
-        carrier.recorder.commit(
+        carrier.recorder.record(
             Entry(ended=[Ended(parcel.claim, outcome, decision, db.now(), steps=self._board.steps())])
         )
         carrier.note(parcel, outcome, decision)
@@ -193,5 +198,5 @@ class _Single:
             session.quit()
 
     def _before_body(self) -> None:
-        self._carrier.recorder.commit(Entry(sending=self._carrier.sending(self._parcel)))
+        self._carrier.recorder.record(Entry(sending=self._carrier.sending(self._parcel)))
         self._parcel.began = True

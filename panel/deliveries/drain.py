@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections import Counter
 from typing import Final
 
 import structlog
@@ -99,20 +98,19 @@ class Drain:
     def _start_lanes(self) -> int:
         self._forget_ended()
         room = self._room()
-        if room <= 0:
-            return 0
         now = time.monotonic()
         self._resting = {lane: until for lane, until in self._resting.items() if until > now}
-        having = Counter(lane.key.lane for lane in self._lanes)
-        full = {lane for lane, count in having.items() if count >= self._widths.allowed(lane)}
+        running = {lane.key.lane: lane for lane in self._lanes}
+        busy = {key for key, lane in running.items() if lane.full} | self._resting.keys()
         with db.system_scope("a worker looks which lanes have something due"):
             if now > self._looked_at + _LOOK_FOR_RESTS:
                 self._at_limits, self._looked_at = set(servers.resting()), now
-            full |= self._at_limits
-            keys = claims.lanes_due(busy=full | self._resting.keys(), limit=room)
+            keys = claims.lanes_due(busy=busy | self._at_limits, limit=room + len(running))
         started = 0
         for key in keys:
-            for _ in range(min(room - started, self._widths.allowed(key.lane) - having[key.lane])):
+            if key.lane in running:
+                running[key.lane].nudge()
+            elif started < room:
                 self._start(key)
                 started += 1
         return started

@@ -43,7 +43,6 @@ from panel.suppressions import service as suppressions
 log = structlog.get_logger(__name__)
 
 _KEEP_TRYING: Final = 60.0  # seconds that a result waits for a database that is away
-_GATHER: Final = 0.0003  # seconds
 _PLAIN: Final = "sent"  # the outcome of nearly every letter, for which statements are shared
 
 
@@ -55,6 +54,13 @@ class Entry:
     sending: Sending | None = None
     begun: Begun | None = None
     error: BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """The entries of one thread, which waits until they are committed, or until it is to commit others' with them."""
+
+    entries: Sequence[Entry]
     leads: bool = False
     gate: Any = field(default_factory=threading.Lock)
 
@@ -64,48 +70,48 @@ class Recorder:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: list[Entry] = []
+        self._waiting: list[_Ticket] = []
         self._busy = False
-        self._crowded = False
         self._writer = Writer()
 
-    def commit(self, entry: Entry) -> None:
-        """Returns once the entry is committed, alone or with others'. In no scope.
+    def record(self, entry: Entry) -> None:
+        """Returns once the entry is committed. In no scope.
 
         Raises LeaseLost when its letter may not flow; what had ended is recorded all the same.
         """
-        with self._lock:
-            self._waiting.append(entry)
-            entry.leads = not self._busy
-            self._busy = True
-            if not entry.leads:
-                entry.gate.acquire()
-        if not entry.leads:
-            entry.gate.acquire()  # until the commit that serves it is done, or it is its turn to do one
-        if entry.leads:
-            self._lead()
+        self.commit([entry])
         if entry.error is not None:
             raise entry.error
 
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Returns once the entries are committed, together with other threads'; each has its own `error`."""
+        ticket = _Ticket(entries)
+        with self._lock:
+            self._waiting.append(ticket)
+            ticket.leads = not self._busy
+            self._busy = True
+            if not ticket.leads:
+                ticket.gate.acquire()
+        if not ticket.leads:
+            ticket.gate.acquire()  # until the commit that serves it is done, or it is its turn to do one
+        if ticket.leads:
+            self._lead()
+
     def _lead(self) -> None:
-        if self._crowded:
-            # Those whom the last commit served are about to ask again: a moment's wait lets them share this one.
-            time.sleep(_GATHER)
         with self._lock:
             group, self._waiting = self._waiting, []
         try:
-            self.write(group)
+            self.write([entry for ticket in group for entry in ticket.entries])
         finally:
             with self._lock:
                 following = self._waiting[0] if self._waiting else None
                 self._busy = following is not None
-                self._crowded = len(group) + len(self._waiting) > 1
             if following is not None:
                 following.leads = True
                 following.gate.release()
-            for entry in group:
-                if not entry.leads:
-                    entry.gate.release()
+            for ticket in group:
+                if not ticket.leads:
+                    ticket.gate.release()
 
     def write(self, group: Sequence[Entry]) -> None:
         """Commits all of the entries; those that cannot be get an `error`. Waits for a database that is away."""

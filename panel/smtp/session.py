@@ -17,6 +17,7 @@ from panel.smtp.steps import Observer, Step, StepReporter
 from panel.smtp.submission import Journal, MakeLetter, Submission, make, prepare
 from panel.smtp.timeouts import Timeouts
 from panel.smtp.tls import TlsSummary
+from panel.smtp.transport import Wait
 from panel.smtp.trouble import TROUBLE, Unsendable
 
 __all__ = ["Journal", "MakeLetter", "Session", "Submission"]
@@ -83,6 +84,10 @@ class Session:
         """Whether the next letter can go over this connection."""
         transport = self._connection.transport
         return self.phase is Phase.READY and transport.is_open and not transport.aborted
+
+    def wait_by(self, wait: Wait | None) -> None:
+        """Wait for the server in this way from now on; None: in the thread that talks, as it does at first."""
+        self._connection.transport.wait_by(wait)
 
     def open(self) -> None:
         """Look up, connect, greet, encrypt, say hello and sign in. Raises SmtpFailure."""

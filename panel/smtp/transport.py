@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from panel.smtp.destination import VettedAddress
@@ -24,6 +24,10 @@ TLS_RECORD = 16 * 1024
 _MUST_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+Wait = Callable[[socket.socket, int, float], int]
+"""How to wait for a socket: what `wait_in_thread` does, or whoever runs many connections by turns in one thread."""
+
+
 class Transport:
     """One connection. Every method but `abort` belongs to the thread that talks; deadlines are of `time.monotonic`.
 
@@ -34,7 +38,7 @@ class Transport:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
-        self._readable = select.poll()
+        self._wait: Wait = wait_in_thread
         self._replies = ReplyReader()
         self._speaks_smtp = False
         self._aborted = False
@@ -56,6 +60,10 @@ class Transport:
     def pending(self) -> bool:
         """Whether more has been read than the replies that were asked for."""
         return self._replies.pending
+
+    def wait_by(self, wait: Wait | None) -> None:
+        """Wait for the socket in this way from now on; None: in the thread that talks."""
+        self._wait = wait or wait_in_thread
 
     def connect(self, addresses: Sequence[VettedAddress], *, deadline: float, each: float) -> VettedAddress:
         """Dial the addresses in turn, `each` seconds at most for one, and return the one that answered."""
@@ -97,7 +105,6 @@ class Transport:
                 sock.close()
                 raise self._broken(FailureCode.CANCELED, "")
             self._sock = sock
-            self._readable = _poll(sock, select.POLLIN)
             self._replies = ReplyReader()
             self._speaks_smtp = self._cut_short = False
             self._at_once = None
@@ -120,13 +127,12 @@ class Transport:
             raise self._broken(problem.failure, problem.detail) from error
         return summary(sock)
 
-    @staticmethod
-    def _shake_hands(sock: ssl.SSLSocket, deadline: float) -> None:
+    def _shake_hands(self, sock: ssl.SSLSocket, deadline: float) -> None:
         while True:
             try:
                 return sock.do_handshake()
             except _MUST_WAIT as wish:
-                _wait(_poll(sock, _wanted(wish, select.POLLIN)), deadline)
+                self._wait(sock, _wanted(wish, select.POLLIN), deadline)
 
     def write(self, octets: bytes | memoryview, deadline: float, *, unanswered: int = 0) -> None:
         """Send all of it.
@@ -166,7 +172,7 @@ class Transport:
         """Send what is left in pieces, each when the socket takes one, and yield how long each was."""
         wanted = select.POLLIN | select.POLLOUT
         while rest:
-            ready = _wait(_poll(sock, wanted), deadline)
+            ready = self._wait(sock, wanted, deadline)
             if ready & ~select.POLLOUT and self._hear(sock) and self.written < silent_until:
                 raise SpokeEarly
             wanted = select.POLLIN | select.POLLOUT
@@ -221,13 +227,13 @@ class Transport:
         try:
             if self._at_once is None:
                 # A reply is hardly ever there yet, and to wait first costs less than to fail first. TLS may hold one.
-                _wait(self._readable, deadline)
+                self._wait(sock, select.POLLIN, deadline)
             while True:
                 try:
                     octets = sock.recv(RECEIVE)
                     break
                 except _MUST_WAIT as wish:
-                    _wait(_poll(sock, _wanted(wish, select.POLLIN)), deadline)
+                    self._wait(sock, _wanted(wish, select.POLLIN), deadline)
         except TimeoutError as error:
             raise self._broken(FailureCode.TIMED_OUT, "The server did not answer in time.") from error
         except OSError as error:
@@ -266,12 +272,6 @@ class Transport:
         return Broken(failure, detail, hung_up=hung_up)
 
 
-def _poll(sock: socket.socket, events: int) -> select.poll:
-    poll = select.poll()
-    poll.register(sock, events)
-    return poll
-
-
 def _wanted(wish: OSError, usual: int) -> int:
     """Return what to wait for: TLS may have to read in order to write, and the other way round."""
     if isinstance(wish, ssl.SSLWantReadError):
@@ -279,8 +279,10 @@ def _wanted(wish: OSError, usual: int) -> int:
     return select.POLLOUT if isinstance(wish, ssl.SSLWantWriteError) else usual
 
 
-def _wait(poll: select.poll, deadline: float) -> int:
-    """Wait until one of the events is there, and return it with others. Raises TimeoutError at the deadline."""
+def wait_in_thread(sock: socket.socket, events: int, deadline: float) -> int:
+    """Wait until one of the `select.poll` events is there, and return it with others. Raises TimeoutError."""
+    poll = select.poll()
+    poll.register(sock, events)
     ready = poll.poll(_left(deadline) * 1000)
     if not ready:
         raise TimeoutError
