@@ -41,24 +41,29 @@ def _prepare(statement: Executable, dialect: Dialect) -> tuple[str, Callable[[Ro
     compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]  # every statement has it
     assert isinstance(compiled, SQLCompiler)
     fixed: Row = {}
-    given: list[tuple[str, Callable[[Any], Any] | None]] = []
+    given: dict[str, Callable[[Any], Any] | None] = {}
     for bind, name in compiled.bind_names.items():
         process = bind.type.dialect_impl(dialect).bind_processor(dialect)
         if bind.required:
-            given.append((name, process))
+            given[name] = process
         else:
             fixed[name] = process(bind.effective_value) if process else bind.effective_value
 
     def named(row: Row) -> Row:
-        return fixed | {name: process(row[name]) if process else row[name] for name, process in given}
+        return fixed | {name: process(row[name]) if process else row[name] for name, process in given.items()}
 
     if not compiled.positional:
         return compiled.string, named
     order = list(compiled.positiontup or ())
+    usual = [fixed.get(name) for name in order]
+    places = [(place, name, given[name]) for place, name in enumerate(order) if name in given]
 
-    def positional(row: Row) -> tuple[Any, ...]:
-        values = named(row)
-        return tuple([values[name] for name in order])
+    def positional(row: Row) -> list[Any]:
+        values = usual.copy()
+        for place, name, process in places:
+            value = row[name]
+            values[place] = process(value) if process else value
+        return values
 
     return compiled.string, positional
 
