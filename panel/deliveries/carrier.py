@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Hashable
 
 import structlog
@@ -48,10 +49,11 @@ class Carrier:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.warm = WarmSessions()
+        self.warm = WarmSessions(self._ended)
         self.recorder = Recorder()
         self._lock = threading.Lock()
         self._talking: set[Session] = set()
+        self._slots: dict[Session, tuple[uuid.UUID, str]] = {}
         self._timeouts = Timeouts(
             connect=settings.tuning.connect,
             reply=settings.tuning.reply,
@@ -86,6 +88,20 @@ class Carrier:
             raise
         return session
 
+    def hold_slot(self, session: Session, route: Route, holder: str) -> None:
+        """From now on the session holds this slot of its server."""
+        if route.server_id is not None:
+            self._slots[session] = (route.server_id, holder)
+
+    def keep_slots(self) -> None:
+        """Renews the slots of all open connections."""
+        if held := list(self._slots.values()):
+            servers.keep_slots(held)
+
+    def _ended(self, session: Session) -> None:
+        if slot := self._slots.pop(session, None):
+            servers.free_slot(*slot)
+
     def watch(self, session: Session) -> None:
         """From now on `abort` reaches it."""
         with self._lock:
@@ -111,6 +127,7 @@ class Carrier:
             self.warm.give(connection_key(route), session)
         else:
             session.quit()
+            self._ended(session)
 
     @staticmethod
     def begun(parcel: Parcel) -> Begun | None:

@@ -148,6 +148,7 @@ class Drain:
                 deadline = time.monotonic() + _PATIENCE
 
     def _renew(self, some: list[int] | None = None) -> None:
+        self._carrier.keep_slots()
         held = some or [one for lane in list(self._lanes) for one in lane.holds()]
         if held:
             with db.system_scope("a worker renews its leases"):

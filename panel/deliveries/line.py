@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,27 +93,40 @@ class Line:
             session.wait_by(self._lane.hub.wait)
             self._carrier.watch(session)
             return session
-        if not self._may_sign_in(parcel):
+        slot = uuid.uuid4().hex
+        if not self._may_sign_in(parcel, slot):
             return None
         outcome = None
         try:
             self._begin(parcel)
             session = self._carrier.open(parcel, ride=self._rides, wait=self._lane.hub.wait)
+            self._carrier.hold_slot(session, parcel.route, slot)
         except SmtpFailure as failure:
             outcome = failure.outcome
         except LeaseLost:
             self._signed_in(parcel, None)
+            self._free(parcel, slot)
             self._drop(parcel)
             return None
         self._signed_in(parcel, outcome)
         if outcome is not None:
+            self._free(parcel, slot)
             self._offered.append(parcel)
             self._settle(outcome)
         return session
 
-    def _may_sign_in(self, parcel: Parcel) -> bool:
-        with db.account_scope(parcel.claim.account_id):
-            allowed = servers.may_sign_in(parcel.route)
+    @staticmethod
+    def _free(parcel: Parcel, slot: str) -> None:
+        if parcel.route.server_id is not None:
+            servers.free_slot(parcel.route.server_id, slot)
+
+    def _may_sign_in(self, parcel: Parcel, slot: str) -> bool:
+        allowed = servers.take_slot(parcel.route, slot)
+        if allowed:
+            with db.account_scope(parcel.claim.account_id):
+                allowed = servers.may_sign_in(parcel.route)
+            if not allowed:
+                self._free(parcel, slot)
         if not allowed:
             self._lane.put_back([parcel])
             self._lane.wait_its_turn(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from panel.smtp.session import Session
@@ -18,7 +18,8 @@ _SWEEP: Final = 3.0
 class WarmSessions:
     """Open sessions by whom they belong to. A session is in here or in use by one thread, never both."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[Session], None]) -> None:
+        self._ended = ended  # told of each session that is given up
         self._lock = threading.Lock()
         self._idle: dict[Hashable, list[tuple[Session, float]]] = {}
         self._sweeper: threading.Thread | None = None
@@ -61,3 +62,4 @@ class WarmSessions:
                     del self._idle[key]
         for _, (session, _) in old:
             session.quit()
+            self._ended(session)

@@ -46,6 +46,7 @@ from panel.servers.routing import (
     stored_password,
 )
 from panel.servers.signin import may_sign_in, sign_in_ended, signed_in
+from panel.servers.slots import free_slot, keep_slots, take_slot
 from panel.servers.troubles import Trouble, troubles
 from panel.servers.waits import Wait, waits
 from panel.servers.windows import Usage
@@ -73,7 +74,9 @@ __all__ = [
     "envelope_of",
     "for_address",
     "forecast",
+    "free_slot",
     "give_back",
+    "keep_slots",
     "limits_of",
     "link_to",
     "may_sign_in",
@@ -89,6 +92,7 @@ __all__ = [
     "signed_in",
     "smtp_settings",
     "take",
+    "take_slot",
     "tell_owners",
     "troubles",
     "usage",
