@@ -62,7 +62,8 @@ def run_check(name: str, module: Sequence[str]) -> Result:
 
 def run_tests(arguments: Sequence[str]) -> tuple[Result, str]:
     """Streams pytest's output, but for its closing line, which it returns."""
-    processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+    # One more than cores: tests of faults and browsers wait most of their time.
+    processes = min((os.cpu_count() or 1) + 1, MOST_PROCESSES)
     colour = "yes" if sys.stdout.isatty() else "no"
     command = [sys.executable, "-m", "pytest", f"-n{processes}", "--dist=worksteal", f"--color={colour}", *arguments]
     began = time.monotonic()
