@@ -96,7 +96,7 @@ class Carrier:
     def keep_slots(self) -> None:
         """Renews the slots of all open connections."""
         if held := list(self._slots.values()):
-            servers.keep_slots(held)
+            servers.keep_slots(held, lasts=self.settings.tuning.lease)
 
     def _ended(self, session: Session) -> None:
         if slot := self._slots.pop(session, None):

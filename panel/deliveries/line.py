@@ -121,7 +121,7 @@ class Line:
             servers.free_slot(parcel.route.server_id, slot)
 
     def _may_sign_in(self, parcel: Parcel, slot: str) -> bool:
-        allowed = servers.take_slot(parcel.route, slot)
+        allowed = servers.take_slot(parcel.route, slot, lasts=self._carrier.settings.tuning.lease)
         if allowed:
             with db.account_scope(parcel.claim.account_id):
                 allowed = servers.may_sign_in(parcel.route)

@@ -6,6 +6,7 @@ worker is gone, is free again after `LASTS`. Without Redis each worker keeps to 
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Iterable
 from typing import Final
@@ -19,7 +20,7 @@ from panel.servers.routing import Route
 log = structlog.get_logger(__name__)
 
 LASTS: Final = 60.0
-"""Seconds that a slot is held without being renewed."""
+"""Seconds that a slot is held without being renewed, unless said: as long as a lease."""
 
 # KEYS: the server's slots. ARGV: whose, the limit, how long. Members that are past their time are gone.
 _TAKE: Final = """
@@ -35,13 +36,13 @@ return 0
 """
 
 
-def take_slot(route: Route, holder: str) -> bool:
+def take_slot(route: Route, holder: str, *, lasts: float = LASTS) -> bool:
     """Whether one more connection to the route's own server may be opened now; if so, it is `holder`'s."""
     if route.server_id is None:
         return True
     try:
         taken = queue.prompt_connection().eval(
-            _TAKE, 1, _key(route.server_id), holder, str(route.limits.connections), str(LASTS)
+            _TAKE, 1, _key(route.server_id), holder, str(route.limits.connections), str(lasts)
         )
     except redis.RedisError as error:
         log.warning("connections are not counted over all workers", error=type(error).__name__)
@@ -49,15 +50,16 @@ def take_slot(route: Route, holder: str) -> bool:
     return bool(taken)
 
 
-def keep_slots(held: Iterable[tuple[uuid.UUID, str]]) -> None:
+def keep_slots(held: Iterable[tuple[uuid.UUID, str]], *, lasts: float = LASTS) -> None:
     """Renews the slots of these servers and holders. Raises nothing."""
     try:
         client = queue.prompt_connection()
-        seconds, _ = client.time()
+        seconds, microseconds = client.time()
+        until = seconds + microseconds / 1e6 + lasts
         with client.pipeline(transaction=False) as pipe:
             for server_id, holder in held:
-                pipe.zadd(_key(server_id), {holder: seconds + LASTS})
-                pipe.expire(_key(server_id), int(LASTS))
+                pipe.zadd(_key(server_id), {holder: until})
+                pipe.expire(_key(server_id), math.ceil(lasts))
             pipe.execute()
     except redis.RedisError as error:
         log.warning("connections are not counted over all workers", error=type(error).__name__)
