@@ -36,7 +36,9 @@ lint: setup  ## Run ruff and mypy only
 	$(BIN)/mypy
 
 faults: setup  ## Kill, stop and freeze workers while they send, again and again (SEEDS=20)
-	OWNPOST_FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults -q -n 2
+	@rm -f var/faults.jsonl; mkdir -p var
+	OWNPOST_FAULT_SEEDS=$(or $(SEEDS),20) OWNPOST_FAULT_RESULTS=$(CURDIR)/var/faults.jsonl $(BIN)/python -m pytest tests/faults -q -n 2; \
+	status=$$?; $(BIN)/python -m tests.faults.results var/faults.jsonl docs/reliability.md "make faults SEEDS=$(or $(SEEDS),20)"; exit $$status
 
 bench: setup  ## Make docs/performance.md again (SIZE=small to try it, MEASURE="whole far" for a part)
 	@$(BIN)/python -m benchmarks $(if $(SIZE),--size $(SIZE)) $(MEASURE)

@@ -29,6 +29,10 @@ class RedisServer:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, preexec_fn=die_with_parent)
         wait_for(lambda: answers_ping(self.socket), what="Redis answering PING")
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
     def stop(self) -> None:
         """Stops it as a crash would, which keeps what is on disk."""
         if self._process:

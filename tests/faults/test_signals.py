@@ -1,0 +1,154 @@
+"""Workers that are asked to stop, told to stop, and frozen for longer than their leases last."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.faults.conftest import Build
+from tests.faults.driver import LETTERS, LONG_LEASE, SEEDS, Process, Rig
+from tests.faults.reconcile import reconcile
+from tests.faults.sink import Passing, Sink
+from tests.support.wait import wait_for
+
+pytestmark = pytest.mark.timeout(180)
+
+SHUTDOWN = 10.0
+"""Seconds within which a worker that was asked to stop has ended."""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_workers_asked_to_stop_finish_their_letters_and_give_back_the_rest(build: Build, seed: int) -> None:
+    chance = random.Random(seed)
+    with Sink(pause=0.02) as sink:
+        rig = build(sink, lease=LONG_LEASE)
+        rig.queue()
+        rig.crew()
+        for count in sorted(chance.sample(range(10, LETTERS - 40), 3)):
+            rig.wait_for_accepted(count)
+            # One that is at work: the interpreter of one that is still starting has no handler yet.
+            at_work = wait_for(
+                lambda: [one for one in rig.workers() if sink.open_of(one.name)], 20, what="a worker with a connection"
+            )
+            worker = chance.choice(at_work)
+            asked = time.monotonic()
+            worker.signal(signal.SIGTERM)
+            assert worker.wait(SHUTDOWN) == 0
+            # Its letters took milliseconds, so that nothing kept it; a second is for the interpreter's own end.
+            assert time.monotonic() - asked < 5
+            rig.restart_dead()
+        rig.wait_until_settled()
+        reconcile(rig, what="SIGTERM", uncertain_at_most=0, seed=seed)
+
+
+def test_a_worker_asked_to_stop_records_what_waits_for_its_final_reply_as_uncertain(build: Build) -> None:
+    hold = threading.Event()
+    with Sink() as sink:
+        rig = build(sink)
+        stalled = _Stall(hold, after=20)
+        sink.play = stalled.play
+        rig.queue(40)
+        rig.start("ticker")
+        # Leases too long to lapse: it is the worker itself that says so.
+        worker = rig.worker(OWNPOST_LEASE_SECONDS="60")
+        wait_for(lambda: stalled.recipients, 30, what="a letter without its final reply")
+        asked = time.monotonic()
+        rig.note("SIGTERM", worker)
+        worker.signal(signal.SIGTERM)
+        worker.wait(SHUTDOWN)
+        took = time.monotonic() - asked
+        states = rig.states_by_recipient()
+        assert {states[one] for one in stalled.recipients} == {"uncertain"}
+        assert sum(state == "sending" for state in states.values()) == 0
+        sink.play = lambda _passing: None
+        hold.set()
+        rig.wait_until_settled()
+        reconcile(rig, what="SIGTERM while a final reply is owed", shutdown_seconds=round(took, 1))
+
+
+class _Stall:
+    """Leaves final dots without an answer, once some letters were taken."""
+
+    def __init__(self, hold: threading.Event, *, after: int) -> None:
+        self._hold = hold
+        self._after = after
+        self.recipients: list[str] = []
+        self.workers: set[str] = set()
+
+    def play(self, passing: Passing) -> str | None:
+        if passing.point == "dot" and passing.count > self._after and not self._hold.is_set():
+            self.recipients.append(passing.recipient)
+            self.workers.add(passing.worker)
+            self._hold.wait(60)
+        return None
+
+
+def test_a_worker_told_twice_to_stop_ends_and_loses_nothing(build: Build) -> None:
+    hold = threading.Event()
+    with Sink() as sink:
+        rig = build(sink)
+        stalled = _Stall(hold, after=60)
+        sink.play = stalled.play
+        rig.queue()
+        rig.crew(2)
+        wait_for(lambda: stalled.recipients, 30, what="a letter without its final reply")
+        worker = rig.named(next(iter(stalled.workers)))
+        rig.note("SIGTERM twice", worker)
+        worker.signal(signal.SIGTERM)
+        time.sleep(1.2)  # RQ takes two signals within a second for one
+        worker.signal(signal.SIGTERM)
+        worker.wait(SHUTDOWN)
+        sink.play = lambda _passing: None
+        hold.set()
+        rig.wait_until_settled()
+        reconcile(rig, what="SIGTERM twice")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_worker_frozen_past_its_lease_learns_of_its_250_and_sends_nothing_more(build: Build, seed: int) -> None:
+    chance = random.Random(seed)
+    with Sink(pause=0.004) as sink:
+        rig = build(sink)
+        freezer = _Freezer(rig, after=chance.randrange(20, LETTERS // 2))
+        sink.play = freezer.play
+        rig.queue()
+        rig.crew()
+        worker = wait_for(lambda: freezer.worker, 30, what="a letter in flight")
+        rig.note("SIGSTOP", worker)
+        victim = freezer.victim
+        wait_for(lambda: rig.states_by_recipient()[victim] == "uncertain", 20, what="the lease to lapse")
+        # The others finish all that is left meanwhile, what the frozen one has claimed too.
+        wait_for(lambda: rig.unsettled() == 0, 60, what="an end to all other letters")
+        worker.signal(signal.SIGCONT)
+        wait_for(lambda: rig.states_by_recipient()[victim] == "sent", 20, what="the late 250")
+        wait_for(lambda: rig.states()["uncertain"] == 0, 20, what="what the frozen worker still knew")
+        worker.signal(signal.SIGTERM)
+        worker.wait(SHUTDOWN)
+        reconcile(rig, what="SIGSTOP past the lease, then SIGCONT", seed=seed, uncertain_at_most=0)
+
+
+class _Freezer:
+    """Freezes the worker whose final dot is the first after a number of letters; the 250 is written all the same."""
+
+    def __init__(self, rig: Rig, *, after: int) -> None:
+        self._rig = rig
+        self._after = after
+        self._lock = threading.Lock()
+        self.worker: Process | None = None
+        self.victim = ""
+
+    def play(self, passing: Passing) -> str | None:
+        with self._lock:
+            if passing.point == "dot" and passing.count >= self._after and self.worker is None:
+                worker = self._rig.named(passing.worker)
+                worker.freeze()
+                if self._rig.database_is_free():
+                    self.victim, self.worker = passing.recipient, worker
+                else:
+                    # It may hold SQLite's one write lock just now, and nobody could go on; the next dot will do.
+                    worker.signal(signal.SIGCONT)
+        return None
