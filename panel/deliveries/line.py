@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from panel import db
 from panel.deliveries import parcels, record
@@ -61,6 +61,11 @@ class Line:
             while not self.done and lane.more():
                 self._ship(lane.next())
             self._flush()
+        except OperationalError as error:
+            # The database went away, which says nothing of the letters: they are tried again as soon as it is back.
+            log.warning("the database is away; a connection ends", error=type(error).__name__)
+            lane.trouble(rest=NOT_NOW)
+            lane.put_back(parcel for parcel in (*self._offered, *self._again) if not parcel.began)
         except Exception:
             # A fault of ours. Where a body may have begun to flow, the lapsing lease makes it `uncertain`.
             log.exception("a connection broke", lane=str(lane.key.lane))
