@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sqlite3
@@ -22,7 +23,7 @@ from panel import db
 from panel.campaigns import service as campaigns
 from panel.deliveries import service as deliveries
 from panel.events.models import Event
-from panel.outbox.models import Delivery
+from panel.outbox.models import Attempt, Delivery
 from panel.participants import service as participants
 from panel.servers.models import MailServer
 from tests.deliveries.conftest import Post
@@ -84,6 +85,7 @@ class Deed:
 
     what: str
     at: float
+    until: float = math.inf
     worker: str | None = None
 
 
@@ -149,16 +151,17 @@ class Rig:
         process.signal(signal.SIGKILL)
         process.wait(10)
 
-    def note(self, what: str, process: Process | None = None) -> None:
-        """Remembers what is about to be done to this process, or to all."""
-        self.deeds.append(Deed(what, time.time(), process.name if process else None))
+    def note(self, what: str, process: Process | None = None, *, since: float | None = None) -> None:
+        """Remembers what is about to be done to this process, or what was done to all until now."""
+        now = time.time()
+        if process is not None:
+            self.deeds.append(Deed(what, now, worker=process.name))
+        else:
+            self.deeds.append(Deed(what, since or now, until=now))
 
     def open_connections(self) -> int:
         """How many connections there were whose letters may have become uncertain by what was done."""
-        return sum(
-            self.sink.open_at(deed.at) if deed.worker is None else self.sink.open_since(deed.at, deed.worker)
-            for deed in self.deeds
-        )
+        return sum(self.sink.open_between(deed.at, deed.until, deed.worker) for deed in self.deeds)
 
     def restart_dead(self) -> None:
         """What `ownpost up` and systemd do: starts again what has died."""
@@ -210,6 +213,15 @@ class Rig:
         wanted = select(Delivery.to_address, Delivery.state).where(Delivery.kind != "system")
         with db.system_scope("tests") as session:
             return {row[0]: row[1] for row in session.execute(wanted)}
+
+    def story(self, recipient: str) -> str:
+        """What is known of the delivery to this address, for somebody who has to find out what went wrong."""
+        with db.system_scope("tests") as session:
+            row = session.scalars(select(Delivery).where(Delivery.to_address == recipient)).one()
+            attempts = session.scalars(select(Attempt).where(Attempt.delivery_id == row.id).order_by(Attempt.fence))
+            tries = [(one.fence, one.started_at, one.ended_at, one.phase, one.outcome, one.reply) for one in attempts]
+            bodies = [body for body in self.sink.bodies if body.recipient == recipient]
+            return f"{row.id}: {row.state}, {row.reason}, fence {row.fence}; {tries}; {bodies}"
 
     def letters_to_owner(self) -> list[str]:
         """The subjects of what the platform has written to the owner."""

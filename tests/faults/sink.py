@@ -168,16 +168,11 @@ class Sink:
         with self._lock:
             return sum(talk.worker == worker for talk in self._open.values())
 
-    def open_at(self, moment: float) -> int:
-        """How many connections were open at a moment (of `time.time`), of anybody."""
+    def open_between(self, start: float, end: float, worker: str | None = None) -> int:
+        """How many connections were open at some time between two moments (of `time.time`), of one worker or of all."""
         with self._lock:
-            return sum(talk.opened_at <= moment for talk in self._talks if (talk.closed_at or moment) >= moment)
-
-    def open_since(self, moment: float, worker: str) -> int:
-        """How many connections this worker has had open at a moment or after it."""
-        with self._lock:
-            mine = [talk for talk in self._talks if talk.worker == worker]
-            return sum((talk.closed_at or moment) >= moment for talk in mine)
+            of_whom = [talk for talk in self._talks if worker is None or talk.worker == worker]
+            return sum(talk.opened_at <= end and (talk.closed_at or start) >= start for talk in of_whom)
 
     def passed(self, point: Point) -> int:
         """How many times a connection has come to this point."""

@@ -6,6 +6,7 @@ import resource
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -42,14 +43,24 @@ class _Once:
         self._lock = threading.Lock()
         self.done = threading.Event()
         self.recipient = ""
+        self.at = 0.0
 
     def play(self, passing: Passing) -> str | None:
         with self._lock:
             if passing.point == "replied" and passing.count >= self._after and not self.done.is_set():
+                self.at = time.time()
                 self._deed()
                 self.recipient = passing.recipient
                 self.done.set()
         return None
+
+
+def _wait_until_recorded(rig: Rig, recipient: str) -> None:
+    """It may be `uncertain` until its worker looks for the database again."""
+    try:
+        wait_for(lambda: rig.states_by_recipient()[recipient] == "sent", 10, what="the late record")
+    except TimeoutError as error:
+        raise AssertionError(rig.story(recipient)) from error
 
 
 @postgresql_only
@@ -67,10 +78,10 @@ def test_the_database_ends_after_a_250_and_comes_back(build: Build, cluster: Clu
         cluster.start()
         # A commit that was cut off may have been made or not: whoever asked for one lets no body flow, and then the
         # row may say `sending` of a letter that never left. That is at most one for each connection.
-        rig.note("database away")
+        rig.note("database away", since=stop.at)
         rig.wait_until_settled(90)
         # Whoever lives knows the 250 it has heard, and has a minute to write it down.
-        assert rig.states_by_recipient()[stop.recipient] == "sent"
+        _wait_until_recorded(rig, stop.recipient)
         what = "PostgreSQL restarted" if how is signal.SIGINT else "PostgreSQL crashed"
         reconcile(rig, what=f"{what} after a 250, away for {AWAY:g} s", restarts=rig.restarts)
 
@@ -98,7 +109,6 @@ def test_the_database_locked_for_longer_than_a_lease(build: Build) -> None:
         rig.crew()
         rig.wait_for_accepted(40)
         with _locked(rig):
-            rig.note("database locked")
             rig.go_on(LOCKED)
         rig.wait_until_settled(90)
         reconcile(rig, what=f"database locked for {LOCKED:g} s", uncertain_at_most=0, restarts=rig.restarts)
@@ -127,9 +137,10 @@ def test_the_disk_full_for_a_while_under_sqlite(build: Build) -> None:
         rig.wait_for_accepted(40)
         # What it appends to next is the write-ahead log.
         log = Path(f"{rig.sqlite_path()}-wal")
+        full = time.time()
         with _no_room([one.pid for one in rig.processes], log.stat().st_size):
-            rig.note("disk full")
             rig.go_on(AWAY)
+        rig.note("disk full", since=full)
         rig.wait_until_settled(90)
         reconcile(rig, what=f"disk full for {AWAY:g} s", restarts=rig.restarts)
 
@@ -142,14 +153,15 @@ def test_the_disk_full_for_a_while_under_postgresql(build: Build, cluster: Clust
         rig.queue()
         rig.crew()
         rig.wait_for_accepted(40)
+        full = time.time()
         cluster.limit_files(65_536)
-        rig.note("disk full")
         db.engine().dispose()
         rig.go_on(AWAY)
         # It ends when it has no room for its write-ahead log, and is started again when there is some.
         cluster.stop(signal.SIGQUIT)
         assert "File too large" in (cluster.directory / "log").read_text()
         cluster.start()
+        rig.note("disk full", since=full)
         rig.wait_until_settled(90)
         reconcile(rig, what=f"disk full for {AWAY:g} s", restarts=rig.restarts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -86,11 +87,12 @@ class _Chaos:
 
     def _crash(self) -> None:
         assert self._cluster is not None
-        # A commit that is cut off may leave a row `sending` whose letter never left.
-        self._rig.note("database crashed")
+        stopped = time.time()
         self._cluster.stop(self._chance.choice([signal.SIGINT, signal.SIGQUIT]))
         self._rig.go_on(0.3)
         self._cluster.start()
+        # A commit that is cut off may leave a row `sending` whose letter never left.
+        self._rig.note("database crashed", since=stopped)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
