@@ -47,7 +47,7 @@ class MailServer(AccountOwned, Base):
     failures_in_a_row: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None] = mapped_column(String(1000))
     rests_until: Mapped[dt.datetime | None]  # its own limits are used up till then
-    auth_tries: Mapped[int] = mapped_column(default=0)  # AUTHs since the last one that worked
+    auth_tries: Mapped[int] = mapped_column(default=0)  # AUTHs under way or refused; see signin.py
     auth_tried_at: Mapped[dt.datetime | None]
     proven_version: Mapped[int | None]  # the version of the settings that last opened a connection well
     owner_told_at: Mapped[dt.datetime | None]

@@ -20,6 +20,7 @@ MOST: Final = 3
 """Sign-ins with one stored password that may be under way or refused at a time."""
 
 _FORGOTTEN_AFTER: Final = 120.0  # seconds; by then whoever began a sign-in and said nothing more is gone
+_ONE_LESS: Final = case((MailServer.auth_tries > 0, MailServer.auth_tries - 1), else_=0)
 
 
 def may_sign_in(route: Route) -> bool:
@@ -48,15 +49,16 @@ def may_sign_in(route: Route) -> bool:
 
 
 def signed_in(route: Route) -> None:
-    """The connection opened well: the count begins anew, and these settings have proved themselves."""
-    _change(route, auth_tries=0, auth_tried_at=None, proven_version=route.server_version)
+    """The connection opened well, and these settings have proved themselves. Others that are under way stay counted:
+    the password may have changed since, and then each of them is refused."""
+    _change(route, auth_tries=_ONE_LESS, proven_version=route.server_version)
 
 
 def sign_in_ended(route: Route, outcome: Outcome | None = None) -> None:
     """The connection did not open. A password that was refused stays counted until it is changed or tested."""
     if outcome is not None and _refused(outcome):
         return
-    _change(route, auth_tries=case((MailServer.auth_tries > 0, MailServer.auth_tries - 1), else_=0))
+    _change(route, auth_tries=_ONE_LESS)
 
 
 def _refused(outcome: Outcome) -> bool:

@@ -81,6 +81,19 @@ def test_one_at_a_time_until_the_first_success_of_these_settings(own: Own) -> No
     assert [own.may(), own.may()] == [True, False]
 
 
+def test_a_success_uncounts_itself_alone_as_the_others_under_way_may_be_refused(own: Own) -> None:
+    own.succeed()
+    assert [own.may() for _ in range(3)] == [True, True, True]
+    with own.scope() as route:
+        servers.signed_in(route)
+    # Two are under way and the password changes now: with a third there are as many refusals as there may be.
+    assert [own.may(), own.may()] == [True, False]
+    for _ in range(3):
+        with own.scope() as route:
+            servers.sign_in_ended(route, REFUSED)
+    assert not own.may()
+
+
 def test_a_refused_password_stays_counted_until_it_is_changed(own: Own) -> None:
     own.succeed()
     for _ in range(3):
