@@ -10,9 +10,11 @@ for something due, and nobody reads it again only to find it taken.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,8 +30,10 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    type_coerce,
     update,
 )
+from sqlalchemy.types import NullType
 
 from panel import db
 from panel.outbox import states
@@ -88,23 +92,6 @@ class Claimed:
         """The account it belongs to."""
         return self.claim.account_id
 
-
-_LETTER = (
-    Delivery.id,
-    Delivery.kind,
-    Delivery.campaign_id,
-    Delivery.address_id,
-    Delivery.notification_version_id,
-    Delivery.participant_id,
-    Delivery.to_address,
-    Delivery.values,
-    Delivery.message_id,
-    Delivery.date,
-    Delivery.expires_at,
-    Delivery.trying_since,
-    Delivery.held_at,
-    Delivery.attempts,
-)
 
 PRIORITIES: Final = tuple(sorted(set(PRIORITY.values())))
 # The words of the partial index have to stand in the statement itself, or no planner uses the index.
@@ -203,8 +190,45 @@ def _take(ids: list[int], *, owner: str, lease: float) -> list[Claimed]:
     # What an earlier holder began and did not end goes no further.
     connection.execute(_END_LOST, {"those": ids})
     rows = connection.execute(_TAKE, {"those": ids, "by": owner, "for_seconds": lease})
-    taken = {row[2]: Claimed(Claim(row[2], row[0], row[1], owner), *row[2:]) for row in rows}
+    taken = {one.id: one for one in (_claimed(row, owner) for row in rows)}
     return [taken[delivery_id] for delivery_id in ids]
+
+
+def _claimed(row: Sequence[Any], owner: str) -> Claimed:
+    (number, account, fence, campaign, address, version, participant, values, *texts, attempts) = row
+    kind, to_address, message_id, date, expires_at, trying_since, held_at = texts
+    return Claimed(
+        claim=Claim(number, _id(account), fence, owner),
+        id=number,
+        kind=kind,
+        campaign_id=campaign and _id(campaign),
+        address_id=address and _id(address),
+        notification_version_id=version and _id(version),
+        participant_id=participant and _new_id(participant),
+        to_address=to_address,
+        values=json.loads(values) if isinstance(values, str) else values,
+        message_id=message_id,
+        date=_time(date),
+        expires_at=expires_at and _time(expires_at),
+        trying_since=trying_since and _time(trying_since),
+        held_at=held_at and _time(held_at),
+        attempts=attempts,
+    )
+
+
+def _new_id(value: str | uuid.UUID) -> uuid.UUID:
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+
+# The letters of a batch have nearly all of these in common.
+_id: Final = lru_cache(maxsize=1024)(_new_id)
+
+
+@lru_cache(maxsize=1024)
+def _time(value: str | dt.datetime) -> dt.datetime:
+    if isinstance(value, str):
+        return dt.datetime.fromisoformat(value).replace(tzinfo=dt.UTC)
+    return value.astimezone(dt.UTC)
 
 
 _END_LOST: Final = (
@@ -217,7 +241,30 @@ _TAKE: Final = (
     update(Delivery)
     .where(Delivery.id.in_(bindparam("those", expanding=True)))
     .values(lease_owner=bindparam("by"), lease_until=_LEASE, next_attempt_at=_LEASE, fence=Delivery.fence + 1)
-    .returning(Delivery.account_id, Delivery.fence, *_LETTER)
+    # As the driver has them: what converts them otherwise does so anew for every letter.
+    .returning(
+        *(
+            type_coerce(column, NullType())
+            for column in (
+                Delivery.id,
+                Delivery.account_id,
+                Delivery.fence,
+                Delivery.campaign_id,
+                Delivery.address_id,
+                Delivery.notification_version_id,
+                Delivery.participant_id,
+                Delivery.values,
+                Delivery.kind,
+                Delivery.to_address,
+                Delivery.message_id,
+                Delivery.date,
+                Delivery.expires_at,
+                Delivery.trying_since,
+                Delivery.held_at,
+                Delivery.attempts,
+            )
+        )
+    )
 )
 
 

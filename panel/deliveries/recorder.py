@@ -7,20 +7,25 @@ then serves all who wait: the busier the worker, the more letters share a transa
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import (
+    JSON,
+    BigInteger,
     ColumnElement,
+    Executable,
     Integer,
     String,
+    Update,
     Uuid,
     and_,
-    bindparam,
     insert,
     literal,
     null,
@@ -29,9 +34,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.types import TypeEngine
 
 from panel import db
-from panel.batch import Batch, Statement, Writer
+from panel.batch import Batch, Columns, Row, Statement, Writer, stored_time
 from panel.deliveries import record
 from panel.deliveries.claims import LeaseLost
 from panel.deliveries.record import Begun, Ended, Sending
@@ -166,24 +172,21 @@ def _is_usual(entry: Entry) -> bool:
 def _together(batch: Batch, group: Sequence[Entry]) -> None:
     ended = [one for entry in group for one in entry.ended]
     starting = [entry.sending for entry in group if entry.sending is not None]
-    begun = [_begun_parameters(entry.begun) for entry in group if entry.begun is not None]
-    for statement, rows in (
-        (_DELIVERIES_SENT, [_sent_parameters(one) for one in ended]),
-        (_ATTEMPTS_SENT, [_attempt_parameters(one) for one in ended]),
-        (_SENDING_BY_OWN, [_sending_parameters(one) for one in starting if one.server_id is not None]),
-        (_SENDING_BY_PLATFORM, [_sending_parameters(one) for one in starting if one.server_id is None]),
-        (_ATTEMPTS_BEGUN, begun),
-    ):
-        if rows:
-            rows.sort(key=_of_delivery)  # everybody locks in the same order
-            if batch.many(statement, rows) != len(rows):
-                raise _NotAsExpected
-
-
-def _of_delivery(row: dict[str, Any]) -> int:
-    number = row["of_delivery"]
-    assert isinstance(number, int)
-    return number
+    begun = [entry.begun for entry in group if entry.begun is not None]
+    by_delivery = itemgetter(0)
+    work = [
+        (statement, sorted(rows, key=by_delivery))  # everybody locks in the same order
+        for statement, rows in (
+            (_DELIVERIES_SENT, [_sent_row(one) for one in ended]),
+            (_ATTEMPTS_SENT, [_attempt_row(one) for one in ended]),
+            (_SENDING_BY_OWN, [_sending_row(one) for one in starting if one.server_id is not None]),
+            (_SENDING_BY_PLATFORM, [_sending_row(one) for one in starting if one.server_id is None]),
+            (_ATTEMPTS_BEGUN, [_begun_row(one) for one in begun]),
+        )
+        if rows
+    ]
+    if batch.execute(work) != [len(rows) for _, rows in work]:
+        raise _NotAsExpected
 
 
 def _alone(entry: Entry) -> None:
@@ -219,7 +222,7 @@ def _check_may_flow(one: Sending) -> None:
 
 
 def _one_of(wanted: Sequence[str]) -> ColumnElement[bool]:
-    return or_(*(Delivery.state == state for state in wanted))  # IN does not go with many rows at once
+    return or_(*(Delivery.state == state for state in wanted))  # the values of IN are no part of what is compiled
 
 
 # A person who unsubscribed a moment ago is not mailed, though the letter was claimed and screened before.
@@ -227,114 +230,126 @@ _WANTED: Final = ~and_(
     Delivery.participant_id.is_not(None),
     suppressions.stands_against(Delivery.account_id, Delivery.to_address, Delivery.campaign_id),
 )
-_HELD: Final = and_(
-    Delivery.id == bindparam("of_delivery"),
-    Delivery.account_id == bindparam("of_account"),
-    Delivery.fence == bindparam("of_fence"),
-    Delivery.lease_owner == bindparam("of_owner"),
-)
-_DELIVERIES_SENT: Final = Statement(
-    update(Delivery)
-    .where(_HELD, _one_of(states.sources("sent")))
-    .values(
-        state="sent",
-        reason=null(),
-        reply=bindparam("with_reply"),
-        attempts=Delivery.attempts + 1,
-        sent_at=db.clock(),
-        held_at=null(),
-        lease_owner=null(),
-        lease_until=null(),
+# Every row begins with these.
+_CLAIM: Final[dict[str, TypeEngine[Any]]] = {
+    "delivery": BigInteger(),
+    "account": Uuid(),
+    "fence": Integer(),
+    "owner": String(),
+}
+
+
+def _held(rows: Columns) -> ColumnElement[bool]:
+    return and_(
+        Delivery.id == rows.delivery,
+        Delivery.account_id == rows.account,
+        Delivery.fence == rows.fence,
+        Delivery.lease_owner == rows.owner,
     )
-)
+
+
+def _deliveries_sent(rows: Columns) -> Executable:
+    return (
+        update(Delivery)
+        .where(_held(rows), _one_of(states.sources("sent")))
+        .values(
+            state="sent",
+            reason=null(),
+            reply=rows.reply,
+            attempts=Delivery.attempts + 1,
+            sent_at=db.clock(),
+            held_at=null(),
+            lease_owner=null(),
+            lease_until=null(),
+        )
+    )
+
+
+def _attempts_sent(rows: Columns) -> Executable:
+    return (
+        update(Attempt)
+        .where(Attempt.delivery_id == rows.delivery, Attempt.fence == rows.fence)
+        .values(
+            ended_at=rows.at,
+            phase=rows.phase,
+            outcome="sent",
+            code=rows.code,
+            enhanced_code=rows.enhanced,
+            reply=rows.reply,
+            bytes_sent=rows.octets,
+        )
+    )
+
+
+def _sending(rows: Columns) -> Update:
+    return (
+        update(Delivery)
+        .where(_held(rows), _one_of(states.DUE), _WANTED)
+        .values(
+            state="sending",
+            reason=null(),
+            server_id=rows.server,
+            server_version=rows.version,
+            sent_from=rows.envelope,
+        )
+    )
+
+
+def _sending_by_own(rows: Columns) -> Executable:
+    return _sending(rows).where(servers.sends_still(rows.server, rows.version))
+
+
+def _attempts_begun(rows: Columns) -> Executable:
+    # Whoever wakes after its lease writes no attempt: somebody else may have the letter by now.
+    columns = ["account_id", "delivery_id", "fence", "server", "started_at", "phase"]
+    begun = select(Delivery.account_id, Delivery.id, Delivery.fence, rows.server, rows.at, literal("", String()))
+    return insert(Attempt).from_select(columns, begun.where(_held(rows)))
+
+
+_REPLY: Final[dict[str, TypeEngine[Any]]] = {"reply": String()}
+_DELIVERIES_SENT: Final = Statement(_CLAIM | _REPLY, _deliveries_sent)
 _ATTEMPTS_SENT: Final = Statement(
-    update(Attempt)
-    .where(Attempt.delivery_id == bindparam("of_delivery"), Attempt.fence == bindparam("of_fence"))
-    .values(
-        ended_at=bindparam("at"),
-        phase=bindparam("in_phase"),
-        outcome="sent",
-        code=bindparam("with_code"),
-        enhanced_code=bindparam("with_enhanced"),
-        reply=bindparam("with_reply"),
-        bytes_sent=bindparam("octets"),
-    )
+    {
+        "delivery": BigInteger(),
+        "fence": Integer(),
+        "at": db.UtcDateTime(),
+        "phase": String(),
+        "code": Integer(),
+        "enhanced": String(),
+        "octets": Integer(),
+        "reply": String(),
+    },
+    _attempts_sent,
 )
-_BY_SERVER: Final = bindparam("by_server", type_=Uuid())
-_BY_VERSION: Final = bindparam("by_version", type_=Integer())
-_SENDING: Final = (
-    update(Delivery)
-    .where(_HELD, _one_of(states.DUE), _WANTED)
-    .values(
-        state="sending",
-        reason=null(),
-        server_id=_BY_SERVER,
-        server_version=_BY_VERSION,
-        sent_from=bindparam("envelope", type_=Delivery.sent_from.type),
-    )
-)
-_SENDING_BY_PLATFORM: Final = Statement(_SENDING)
-_SENDING_BY_OWN: Final = Statement(_SENDING.where(servers.sends_still(_BY_SERVER, _BY_VERSION)))
-# Whoever wakes after its lease writes no attempt: somebody else may have the letter by now.
-_ATTEMPTS_BEGUN: Final = Statement(
-    insert(Attempt).from_select(
-        ["account_id", "delivery_id", "fence", "server", "started_at", "phase"],
-        select(
-            Delivery.account_id,
-            Delivery.id,
-            Delivery.fence,
-            bindparam("by_server", type_=String()),
-            bindparam("at", type_=db.UtcDateTime()),
-            literal("", String()),
-        ).where(_HELD),
-    )
-)
+_BY_SERVER: Final = _CLAIM | {"server": Uuid(), "version": Integer(), "envelope": JSON()}
+_SENDING_BY_OWN: Final = Statement(_BY_SERVER, _sending_by_own)
+_SENDING_BY_PLATFORM: Final = Statement(_BY_SERVER, _sending)
+_ATTEMPTS_BEGUN: Final = Statement(_CLAIM | {"server": String(), "at": db.UtcDateTime()}, _attempts_begun)
 
 
-def _begun_parameters(one: Begun) -> dict[str, Any]:
-    claim = one.claim
-    return {
-        "of_delivery": claim.delivery_id,
-        "of_account": claim.account_id,
-        "of_fence": claim.fence,
-        "of_owner": claim.owner,
-        "by_server": one.server,
-        "at": one.at,
-    }
+def _begun_row(one: Begun) -> Row:
+    return *_of(one), one.server, stored_time(one.at)
 
 
-def _sent_parameters(one: Ended) -> dict[str, Any]:
-    return {**_of(one), "with_reply": (one.outcome.reply or "")[: record.REPLY_LENGTH] or None}
+def _sent_row(one: Ended) -> Row:
+    return *_of(one), _reply(one)
 
 
-def _attempt_parameters(one: Ended) -> dict[str, Any]:
+def _attempt_row(one: Ended) -> Row:
     outcome = one.outcome
-    return {
-        "of_delivery": one.claim.delivery_id,
-        "of_fence": one.claim.fence,
-        "at": one.at,
-        "in_phase": str(outcome.phase),
-        "with_code": outcome.code,
-        "with_enhanced": outcome.enhanced,
-        "with_reply": (outcome.reply or "")[: record.REPLY_LENGTH] or None,
-        "octets": outcome.bytes_sent,
-    }
+    known = stored_time(one.at), outcome.phase.value, outcome.code, outcome.enhanced, outcome.bytes_sent
+    return one.claim.delivery_id, one.claim.fence, *known, _reply(one)
 
 
-def _sending_parameters(one: Sending) -> dict[str, Any]:
-    return {
-        **_of(one),
-        "by_server": one.server_id,
-        "by_version": one.server_version,
-        "envelope": one.sent_from,
-    }
+def _sending_row(one: Sending) -> Row:
+    server = None if one.server_id is None else one.server_id.hex
+    return *_of(one), server, one.server_version, json.dumps(one.sent_from)
 
 
-def _of(one: Ended | Sending) -> dict[str, Any]:
+def _of(one: Begun | Ended | Sending) -> Row:
     claim = one.claim
-    return {
-        "of_delivery": claim.delivery_id,
-        "of_account": claim.account_id,
-        "of_fence": claim.fence,
-        "of_owner": claim.owner,
-    }
+    return claim.delivery_id, claim.account_id.hex, claim.fence, claim.owner
+
+
+def _reply(one: Ended) -> str | None:
+    return (one.outcome.reply or "")[: record.REPLY_LENGTH] or None
