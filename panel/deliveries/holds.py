@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, CursorResult, false, func, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, case, false, func, or_, select, update
 
 from panel import db
 from panel.addresses import service as addresses
@@ -24,6 +24,8 @@ PIECE: Final = 2_000
 
 # What a person holds (a paused blast) only a person frees, however long it takes.
 BY_ITSELF: Final = Delivery.reason.is_distinct_from(outbox.BLAST_PAUSED)
+# What waits for its turn within a daily limit takes as long as was forecast: its hold is no trouble, and has no end.
+ENDS: Final = and_(BY_ITSELF, Delivery.reason.is_distinct_from(outbox.PLATFORM_LIMIT))
 _BY_ACCOUNT: Final = Delivery.kind != "system"  # system letters take the platform server, always
 
 
@@ -77,6 +79,25 @@ def hold(which: ColumnElement[bool], *, reason: str, limit: int) -> int:
     return held
 
 
+def wait_for(which: ColumnElement[bool], *, reason: str, limit: int) -> int:
+    """Says of what is held of these what it waits for by now, at most `limit`; says how many that were.
+
+    What waited for its turn till now, and waits for trouble to end from now on, begins to be held.
+    """
+    turn = Delivery.reason == outbox.PLATFORM_LIMIT
+    other: list[ColumnElement[bool]] = [Delivery.reason.is_distinct_from(reason), BY_ITSELF]
+    if reason != outbox.PLATFORM_LIMIT:
+        other.append(turn)
+    with db.transaction() as session:
+        ids = list(session.scalars(_oldest(limit, outbox.IS_HELD, *other, which)))
+        return _run(
+            update(Delivery)
+            .where(Delivery.id.in_(ids), Delivery.state == "held", *other)
+            .values(reason=reason, held_at=case((turn, db.clock()), else_=Delivery.held_at)),
+            ids,
+        )
+
+
 def free(which: ColumnElement[bool], *, limit: int) -> int:
     """Queues again what of these is held, at most `limit`, and says how many that were. In the account's scope.
 
@@ -122,7 +143,7 @@ def expire(longest: float, *, limit: int) -> int:
     """Ends what has been held for longer than so many seconds, at most `limit`. In the account's scope."""
     old = Delivery.held_at < db.clock(-longest)
     with db.transaction() as session:
-        ids = list(session.scalars(_oldest(limit, outbox.IS_HELD, BY_ITSELF, old, by=Delivery.held_at)))
+        ids = list(session.scalars(_oldest(limit, outbox.IS_HELD, ENDS, old, by=Delivery.held_at)))
         return _run(
             update(Delivery)
             .where(Delivery.id.in_(ids), Delivery.state == "held")

@@ -1,0 +1,27 @@
+"""Count what an account sent by the platform's server within a day without reading all that it ever sent."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+_SENT = "sent_at IS NOT NULL AND server_id IS NULL"
+
+
+def upgrade() -> None:
+    op.create_index(
+        "ix_deliveries_sent_by_platform",
+        "deliveries",
+        ["account_id", "sent_at"],
+        sqlite_where=sa.text(_SENT),
+        postgresql_where=sa.text(_SENT),
+    )
+
+
+def downgrade() -> None:
+    op.drop_index("ix_deliveries_sent_by_platform", table_name="deliveries")
