@@ -10,7 +10,7 @@ import structlog
 
 from panel import db
 from panel.config import Settings
-from panel.deliveries import breaker, parcels
+from panel.deliveries import breaker, misfits, parcels
 from panel.deliveries.claims import Claimed, LaneKey, LeaseLost
 from panel.deliveries.decide import Decision, decide
 from panel.deliveries.parcels import Parcel
@@ -150,13 +150,14 @@ class Carrier:
 
     @staticmethod
     def decide(parcel: Parcel, outcome: Outcome) -> Decision:
-        """What becomes of the letter."""
+        """What becomes of the letter. In no scope."""
         return decide(
             outcome,
             attempts=parcel.attempts,
             trying=parcel.trying,
             began=parcel.began,
             own_server=parcel.route.server_id is not None,
+            misfit=misfits.is_misfit(parcel.claim, parcel.route, outcome),
         )
 
     def note(self, parcel: Parcel, outcome: Outcome, decision: Decision) -> None:

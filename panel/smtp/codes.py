@@ -256,6 +256,13 @@ _ENHANCED: Final = (
         source=Source.RFC3463,
         examples=("final_dot 451 4.3.0 Mail server temporarily rejected message.",),
     ),
+    recipient(
+        phases=RCPT,
+        code="501|553",
+        note="The recipient’s address is not one, to this server.",
+        source=Source.RFC5321,
+        examples=("rcpt 501 Invalid RCPT TO address provided", "rcpt 553 mailbox name not allowed"),
+    ),
     server(
         phases=TRANSACTION,
         code="50x",

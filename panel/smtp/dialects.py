@@ -277,6 +277,16 @@ _LETTERS: Final = (
         examples=("rcpt 450 4.2.0 <a@example.com>: Recipient address rejected: Greylisted",),
     ),
     message(
+        phases=LETTER,
+        words=r"this message is suspicious",
+        note="Gmail puts off, or refuses, a letter for what it says or links to, or for its domain’s name.",
+        source=Source.GOOGLE_MAIL,
+        examples=(
+            "final_dot 421 4.7.0 Our system has detected that this message is suspicious due to the nature of the "
+            "content and/or the links within.",
+        ),
+    ),
+    message(
         phases=(*RCPT, *LETTER),
         code="5xx",
         words=r"(suspicion of|detected as|classified as|considered|looks like|identified as) (be(ing)? )?(\w+ )?spam"

@@ -29,6 +29,7 @@ class Source(StrEnum):
     POSTFIX = "Postfix, smtpd(8) and postconf(5)"
     COMMON = "The words of many servers, postfwd’s and Postfix’s greylisting among them"
     GOOGLE = "Google, “Gmail SMTP errors and codes” (support.google.com/a/answer/3726730)"
+    GOOGLE_MAIL = "Google; the words from smtpfieldmanual.com/provider/google"
     MICROSOFT_NDR = "Microsoft, “Email non-delivery reports and SMTP errors in Exchange Online”"
     MICROSOFT_LIMITS = "Microsoft, “Improvements to the SMTP Authenticated Submission client protocol”"
     MICROSOFT_BASIC = "Microsoft, “Exchange Online to retire Basic auth for Client Submission (SMTP AUTH)”"
