@@ -99,9 +99,9 @@ def rest(server_id: uuid.UUID, version: int, *, until: dt.datetime) -> None:
             .where(
                 MailServer.id == server_id,
                 MailServer.version == version,
-                or_(MailServer.rests_until.is_(None), MailServer.rests_until < until),
+                or_(MailServer.told_to_wait_until.is_(None), MailServer.told_to_wait_until < until),
             )
-            .values(rests_until=until)
+            .values(told_to_wait_until=until)
             .execution_options(synchronize_session=False)
         )
 
