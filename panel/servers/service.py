@@ -307,6 +307,7 @@ def _resume(server: MailServer) -> None:
         free_after_commit()
     server.state = "ready"
     server.paused_reason = server.paused_until = server.last_error = server.owner_told_at = None
+    server.owner_told_reason = None
     server.rests_until = server.told_to_wait_until = None
     server.failures_in_a_row = server.auth_tries = 0
     server.auth_tried_at = None
