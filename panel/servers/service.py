@@ -17,7 +17,7 @@ from panel.config import Settings
 from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
 from panel.servers.forecast import Forecast, about, forecast, waiting_words
 from panel.servers.models import MailServer
-from panel.servers.pace import Allowance, give_back, pace_limits, resting, take, usage
+from panel.servers.pace import Allowance, count, give_back, pace_limits, resting, take, usage
 from panel.servers.pauses import REASONS as PAUSE_REASONS
 from panel.servers.pauses import (
     clear_failures,
@@ -69,6 +69,7 @@ __all__ = [
     "Wait",
     "about",
     "clear_failures",
+    "count",
     "count_failure",
     "end_pauses",
     "envelope_of",
