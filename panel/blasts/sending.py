@@ -30,6 +30,7 @@ LATE: Final = dt.timedelta(hours=1)
 """A blast that could not start for so long is not started without its owner's word."""
 
 STARTABLE: Final = ("draft", "scheduled", "asking")
+SCHEDULABLE: Final = ("draft", "asking")
 STOPPABLE: Final = ("scheduled", "asking", "sending", "paused")
 
 _CANCELED: Final = "blast_canceled"
@@ -92,14 +93,17 @@ def _queue(blast: Blast) -> rows.Reach:
 def schedule(
     blast_id: uuid.UUID, at: dt.datetime, *, version_id: uuid.UUID | None = None, user_id: uuid.UUID | None = None
 ) -> bool:
-    """Has a draft sent at that time; False if it is a draft no more. Raises NotNow as `send` does."""
+    """Has a draft, or one that could not start in time, sent at that time; False if it is neither any more.
+
+    Raises NotNow as `send` does.
+    """
     with db.transaction():
         seen = [] if version_id is None else [Blast.version_id == version_id]
-        taken = _change(blast_id, ("draft",), "scheduled", *seen, scheduled_at=at)
+        taken = _change(blast_id, SCHEDULABLE, "scheduled", *seen, scheduled_at=at)
         if taken:
             accounts.audit("blast.scheduled", subject=str(blast_id), user_id=user_id, at=at.isoformat())
         else:
-            _check_words(blast_id, version_id, ("draft",))
+            _check_words(blast_id, version_id, SCHEDULABLE)
     return taken
 
 

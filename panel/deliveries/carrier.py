@@ -249,9 +249,6 @@ class _Single:
                 servers.sign_in_ended(route, error.outcome if isinstance(error, SmtpFailure) else None)
             raise
         self._carrier.hold_slot(session, route, self._slot)
-        with self._scope():
-            servers.signed_in(route)
-            servers.count(route)
         return session
 
     def _talk(self) -> Outcome:
@@ -260,6 +257,9 @@ class _Single:
         except SmtpFailure as failure:
             return failure.outcome
         try:
+            with self._scope():
+                servers.signed_in(self._parcel.route)
+                servers.count(self._parcel.route)
             return session.send(
                 sender=self._parcel.envelope.from_address,
                 recipient=self._parcel.to_address,

@@ -338,6 +338,31 @@ def test_over_an_hour_late_it_asks_its_owner_once(crowd: Crowd) -> None:
     assert crowd.path(blast_id) not in browser.get("/").text
 
 
+def test_one_that_asks_can_be_given_another_time(crowd: Crowd) -> None:
+    crowd.add(1)
+    blast_id = crowd.draft()
+    _set(blast_id, state="asking", scheduled_at=days_ago(1))
+    browser = crowd.world.client(crowd.world.owner)
+    version = re.search(r'name="version" value="([^"]+)"', browser.get(crowd.path(blast_id)).text)
+    assert version is not None
+    at = (db.now() + dt.timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
+    wanted = {"version": version[1], "when": "later", "at": at}
+    page = browser.post(f"{crowd.path(blast_id)}/send", wanted, follow_redirects=True).text
+    assert "It goes out at the set time" in page
+    blast = crowd.blast(blast_id)
+    assert blast.state == "scheduled"
+    assert blast.scheduled_at is not None
+    assert blast.scheduled_at > db.now() + dt.timedelta(days=1)
+    crowd.world.tick()
+    assert crowd.letters(blast_id) == []
+    # Whoever presses a button that does nothing any more is told.
+    _set(blast_id, state="canceled")
+    for pressed in (wanted, wanted | {"when": "now", "at": ""}):
+        page = browser.post(f"{crowd.path(blast_id)}/send", pressed, follow_redirects=True).text
+        assert "Nothing was changed" in page
+    assert crowd.letters(blast_id) == []
+
+
 def test_one_that_asks_can_be_canceled(crowd: Crowd) -> None:
     crowd.add(1)
     blast_id = crowd.draft()
