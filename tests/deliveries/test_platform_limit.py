@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 
 import pytest
 from sqlalchemy import select, update
@@ -11,6 +12,7 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.deliveries import allowance, claims, parcels
 from panel.deliveries.claims import LaneKey
+from panel.deliveries.drain import Drain
 from panel.outbox.models import Delivery
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
@@ -91,6 +93,30 @@ def test_two_workers_never_have_the_same_room(post: Post, at_once: bool) -> None
         claims.release([parcel.claim for parcel in made])
     rounds(post)
     assert len(post.platform.messages) == 3
+
+
+def test_three_workers_that_send_at_once_keep_to_it_together_and_use_it_up(post: Post) -> None:
+    limit(post, 12)
+    for number in range(60):
+        post.welcome(f"p{number}@friends.test")
+    drains = [Drain(post.world.app, post.world.settings) for _ in range(3)]
+
+    def run(drain: Drain) -> None:
+        with post.world.app.app_context():
+            drain.run()
+
+    threads = [threading.Thread(target=run, args=(drain,)) for drain in drains]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    for drain in drains:
+        drain.close()
+    assert len(post.platform.messages) <= 12
+    rounds(post)
+    assert len(post.platform.messages) == 12
+    assert states(post).count("held") == 48
 
 
 def test_what_another_address_sends_by_a_server_of_its_own_takes_no_room(post: Post) -> None:
