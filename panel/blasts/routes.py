@@ -70,8 +70,11 @@ def _begin(blast: Blast, at: Any, version_id: uuid.UUID) -> None:
     if at is None:
         if service.send(blast.id, version_id=version_id, user_id=current_user.id):
             flash("It is on its way.", "success")
+            return
     elif service.schedule(blast.id, at, version_id=version_id, user_id=current_user.id):
         flash("It goes out at the set time. Until then you can take it back.", "success")
+        return
+    flash("Nothing was changed: it has been sent, scheduled or canceled meanwhile.", "error")
 
 
 @blueprint.post(f"{BASE}/take-back")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 from flask import current_app, render_template, url_for
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 
 from panel import db
 from panel.accounts import service as accounts
@@ -30,6 +30,7 @@ LATE: Final = dt.timedelta(hours=1)
 """A blast that could not start for so long is not started without its owner's word."""
 
 STARTABLE: Final = ("draft", "scheduled", "asking")
+SCHEDULABLE: Final = ("draft", "asking")
 STOPPABLE: Final = ("scheduled", "asking", "sending", "paused")
 
 _CANCELED: Final = "blast_canceled"
@@ -92,14 +93,17 @@ def _queue(blast: Blast) -> rows.Reach:
 def schedule(
     blast_id: uuid.UUID, at: dt.datetime, *, version_id: uuid.UUID | None = None, user_id: uuid.UUID | None = None
 ) -> bool:
-    """Has a draft sent at that time; False if it is a draft no more. Raises NotNow as `send` does."""
+    """Has a draft, or one that could not start in time, sent at that time; False if it is neither any more.
+
+    Raises NotNow as `send` does.
+    """
     with db.transaction():
         seen = [] if version_id is None else [Blast.version_id == version_id]
-        taken = _change(blast_id, ("draft",), "scheduled", *seen, scheduled_at=at)
+        taken = _change(blast_id, SCHEDULABLE, "scheduled", *seen, scheduled_at=at)
         if taken:
             accounts.audit("blast.scheduled", subject=str(blast_id), user_id=user_id, at=at.isoformat())
         else:
-            _check_words(blast_id, version_id, ("draft",))
+            _check_words(blast_id, version_id, SCHEDULABLE)
     return taken
 
 
@@ -116,7 +120,7 @@ def pause(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
         if taken:
             accounts.audit("blast.paused", subject=str(blast_id), user_id=user_id)
     if taken:
-        outbox.pause_blast(blast_id)
+        outbox.pause_blast(blast_id, as_long_as=_is(blast_id, "paused"))
     return taken
 
 
@@ -127,7 +131,7 @@ def resume(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
         if taken:
             accounts.audit("blast.resumed", subject=str(blast_id), user_id=user_id)
     if taken:
-        outbox.resume_blast(blast_id)
+        outbox.resume_blast(blast_id, as_long_as=_is(blast_id, "sending"))
     return taken
 
 
@@ -138,7 +142,7 @@ def cancel(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
         if taken:
             accounts.audit("blast.canceled", subject=str(blast_id), user_id=user_id)
     if taken:
-        outbox.cancel_blast(blast_id, reason=_CANCELED)
+        outbox.cancel_blast(blast_id, as_long_as=_is(blast_id, "canceled"), reason=_CANCELED)
         _end_if_over(blast_id, "canceled", "canceled")
     return taken
 
@@ -152,6 +156,11 @@ def _change(blast_id: uuid.UUID, before: tuple[str, ...], after: str, *also: Any
         .execution_options(synchronize_session=False)
     )
     return changed.scalar() is not None
+
+
+def _is(blast_id: uuid.UUID, state: str) -> Select[uuid.UUID]:
+    """The blast's row while it is in that state."""
+    return select(Blast.id).where(Blast.id == blast_id, Blast.state == state)
 
 
 def _end_if_over(blast_id: uuid.UUID, before: str, after: str) -> None:
@@ -192,14 +201,14 @@ def _look_after(blast_id: uuid.UUID) -> None:
             send(blast_id, states=("scheduled",))
     elif blast.state == "sending":
         # Whoever paused it may still have been at it when somebody resumed it.
-        outbox.resume_blast(blast_id)
+        outbox.resume_blast(blast_id, as_long_as=_is(blast_id, "sending"))
         _end_if_over(blast_id, "sending", "done")
     elif blast.state == "paused":
         # Letters that were on their way then, and are to be tried again.
-        outbox.pause_blast(blast_id)
+        outbox.pause_blast(blast_id, as_long_as=_is(blast_id, "paused"))
         _end_if_over(blast_id, "paused", "done")
     elif blast.state == "canceled":
-        outbox.cancel_blast(blast_id, reason=_CANCELED)
+        outbox.cancel_blast(blast_id, as_long_as=_is(blast_id, "canceled"), reason=_CANCELED)
         _end_if_over(blast_id, "canceled", "canceled")
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Hashable
+from contextlib import AbstractContextManager
+from typing import Final
 
 import structlog
 
-from panel import db
+from panel import db, queue
 from panel.config import Settings
-from panel.deliveries import breaker, parcels
+from panel.deliveries import breaker, claims, misfits, parcels
 from panel.deliveries.claims import Claimed, LaneKey, LeaseLost
 from panel.deliveries.decide import Decision, decide
 from panel.deliveries.parcels import Parcel
@@ -28,6 +31,8 @@ from panel.smtp.transport import Wait
 
 log = structlog.get_logger(__name__)
 
+_PATIENCE: Final = 4.0  # seconds that a letter somebody looks on waits for a connection that it may open
+_LOOK: Final = 0.2
 
 # The server was not asked; the owner has to enter the password again.
 _PASSWORD_UNREADABLE = Outcome(
@@ -150,13 +155,14 @@ class Carrier:
 
     @staticmethod
     def decide(parcel: Parcel, outcome: Outcome) -> Decision:
-        """What becomes of the letter."""
+        """What becomes of the letter. In no scope."""
         return decide(
             outcome,
             attempts=parcel.attempts,
             trying=parcel.trying,
             began=parcel.began,
             own_server=parcel.route.server_id is not None,
+            misfit=misfits.is_misfit(parcel.claim, parcel.route, outcome),
         )
 
     def note(self, parcel: Parcel, outcome: Outcome, decision: Decision) -> None:
@@ -176,21 +182,30 @@ class Carrier:
 
 
 class _Single:
-    """One letter over a fresh connection, step by step."""
+    """One letter over a fresh connection, step by step. It is counted in its server's limits and waits for none, but it
+    keeps to the connections and sign-ins that its server may have."""
 
     def __init__(self, carrier: Carrier, parcel: Parcel, board: StepBoard) -> None:
         self._carrier = carrier
         self._parcel = parcel
         self._board = board
+        self._slot = uuid.uuid4().hex
 
     def run(self) -> bool:
         carrier, parcel = self._carrier, self._parcel
+        if not self._may_open_soon():
+            # A delivery worker does it when there is room; a person would not look on for so long.
+            with self._scope():
+                claims.release([parcel.claim])
+            queue.ring_delivery()
+            return False
         try:
-            carrier.recorder.record(Entry(begun=carrier.begun(parcel)))
             outcome = self._talk()
         except LeaseLost:
             log.warning("lease lost; nothing was sent under it", delivery=parcel.claim.delivery_id)
             return False
+        finally:
+            self._free()
         decision = carrier.decide(parcel, outcome)
         carrier.recorder.record(
             Entry(ended=[Ended(parcel.claim, outcome, decision, db.now(), steps=self._board.steps())])
@@ -198,12 +213,53 @@ class _Single:
         carrier.note(parcel, outcome, decision)
         return True
 
+    def _may_open_soon(self) -> bool:
+        """Whether a connection may be opened within a few seconds; if so, it has its slot and counts as a sign-in."""
+        end = time.monotonic() + _PATIENCE
+        while not self._may_open():
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    def _may_open(self) -> bool:
+        route = self._parcel.route
+        if not servers.take_slot(route, self._slot, lasts=self._carrier.settings.tuning.lease):
+            return False
+        with self._scope():
+            if servers.may_sign_in(route):
+                return True
+        self._free()
+        return False
+
+    def _free(self) -> None:
+        if self._parcel.route.server_id is not None:
+            servers.free_slot(self._parcel.route.server_id, self._slot)
+
+    def _scope(self) -> AbstractContextManager[object]:
+        return db.account_scope(self._parcel.claim.account_id)
+
+    def _open(self) -> Session:
+        route = self._parcel.route
+        try:
+            self._carrier.recorder.record(Entry(begun=self._carrier.begun(self._parcel)))
+            session = self._carrier.open(self._parcel, self._board.observe)
+        except (LeaseLost, SmtpFailure) as error:
+            with self._scope():
+                servers.sign_in_ended(route, error.outcome if isinstance(error, SmtpFailure) else None)
+            raise
+        self._carrier.hold_slot(session, route, self._slot)
+        return session
+
     def _talk(self) -> Outcome:
         try:
-            session = self._carrier.open(self._parcel, self._board.observe)
+            session = self._open()
         except SmtpFailure as failure:
             return failure.outcome
         try:
+            with self._scope():
+                servers.signed_in(self._parcel.route)
+                servers.count(self._parcel.route)
             return session.send(
                 sender=self._parcel.envelope.from_address,
                 recipient=self._parcel.to_address,
@@ -213,6 +269,7 @@ class _Single:
         finally:
             self._carrier.unwatch(session)
             session.quit()
+            self._carrier._ended(session)
 
     def _before_body(self) -> None:
         self._carrier.recorder.record(Entry(sending=self._carrier.sending(self._parcel)))

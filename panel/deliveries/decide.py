@@ -42,11 +42,14 @@ class Decision:
     pause: str | None = None
 
 
-def decide(outcome: Outcome, *, attempts: int, trying: dt.timedelta, began: bool, own_server: bool) -> Decision:
+def decide(
+    outcome: Outcome, *, attempts: int, trying: dt.timedelta, began: bool, own_server: bool, misfit: bool = False
+) -> Decision:
     """Turns an outcome into a decision.
 
     attempts: how many were spent before this one; trying: see `trying_time`; began: whether the body may have begun to
-    flow (the row says `sending`); own_server: whether it is the account's, which may be paused.
+    flow (the row says `sending`); own_server: whether it is the account's, which may be paused; misfit: whether what
+    the server said of itself is about this letter (`misfits.py`).
     """
     match outcome.verdict:
         case Verdict.ACCEPTED:
@@ -57,12 +60,18 @@ def decide(outcome: Outcome, *, attempts: int, trying: dt.timedelta, began: bool
     broke = "queued" if began and outcome.verdict is Verdict.NOT_SENT else "deferred"
     if outcome.failure is FailureCode.CANCELED:
         return Decision(broke, "interrupted", wait=0.0, spent=False)
+    if misfit:
+        return _not_now(outcome, attempts=attempts, trying=trying)
     if outcome.about in (About.SERVER, About.CREDENTIALS, About.QUOTA, About.SENDER):
         return _about_the_server(outcome, broke=broke) if own_server else _about_the_platform(outcome, broke=broke)
     if outcome.verdict is Verdict.PERMANENT:
         return Decision("failed", _reason(outcome))
     if outcome.verdict is Verdict.NOT_SENT:
         return Decision(broke, _reason(outcome), wait=AFTER_A_BREAK, spent=False)
+    return _not_now(outcome, attempts=attempts, trying=trying)
+
+
+def _not_now(outcome: Outcome, *, attempts: int, trying: dt.timedelta) -> Decision:
     if trying > GIVE_UP_AFTER:
         return Decision("failed", "gave_up")
     return Decision("deferred", _reason(outcome), wait=max(wait_after(attempts), outcome.come_back or 0.0))

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, CursorResult, false, func, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, case, false, func, or_, select, update
 
 from panel import db
 from panel.addresses import service as addresses
@@ -24,6 +24,8 @@ PIECE: Final = 2_000
 
 # What a person holds (a paused blast) only a person frees, however long it takes.
 BY_ITSELF: Final = Delivery.reason.is_distinct_from(outbox.BLAST_PAUSED)
+# What waits for its turn within a daily limit takes as long as was forecast: its hold is no trouble, and has no end.
+ENDS: Final = and_(BY_ITSELF, Delivery.reason.is_distinct_from(outbox.PLATFORM_LIMIT))
 _BY_ACCOUNT: Final = Delivery.kind != "system"  # system letters take the platform server, always
 
 
@@ -77,6 +79,25 @@ def hold(which: ColumnElement[bool], *, reason: str, limit: int) -> int:
     return held
 
 
+def wait_for(which: ColumnElement[bool], *, reason: str, limit: int) -> int:
+    """Says of what is held of these what it waits for by now, at most `limit`; says how many that were.
+
+    What waited for its turn till now, and waits for trouble to end from now on, begins to be held.
+    """
+    turn = Delivery.reason == outbox.PLATFORM_LIMIT
+    other: list[ColumnElement[bool]] = [Delivery.reason.is_distinct_from(reason), BY_ITSELF]
+    if reason != outbox.PLATFORM_LIMIT:
+        other.append(turn)
+    with db.transaction() as session:
+        ids = list(session.scalars(_oldest(limit, outbox.IS_HELD, *other, which)))
+        return _run(
+            update(Delivery)
+            .where(Delivery.id.in_(ids), Delivery.state == "held", *other)
+            .values(reason=reason, held_at=case((turn, db.clock()), else_=Delivery.held_at)),
+            ids,
+        )
+
+
 def free(which: ColumnElement[bool], *, limit: int) -> int:
     """Queues again what of these is held, at most `limit`, and says how many that were. In the account's scope.
 
@@ -100,15 +121,18 @@ def free(which: ColumnElement[bool], *, limit: int) -> int:
 
 
 def free_one_to_try(which: ColumnElement[bool]) -> bool:
-    """Queues the oldest of these that are held, unless one is on its way already. In the account's scope.
+    """Queues one of these that are held, unless one is on its way already. In the account's scope.
 
-    Its hold goes on meanwhile: `held_at` stays, so that its time is not begun anew if the server still does not work.
+    It is the one that was claimed least, and the oldest of those: a letter that its server never takes does not keep
+    the others from showing that it works. Its hold goes on meanwhile: `held_at` stays, so that its time is not begun
+    anew if the server still does not work.
     """
     with db.transaction() as session:
         on_its_way = select(Delivery.id).where(Delivery.state.in_(("queued", "sending")), _BY_ACCOUNT, which).limit(1)
         if session.scalar(on_its_way) is not None:
             return False
-        ids = list(session.scalars(_oldest(1, Delivery.state == "held", BY_ITSELF, which)))
+        least_tried = _oldest(1, Delivery.state == "held", BY_ITSELF, which, by=(Delivery.fence, Delivery.id))
+        ids = list(session.scalars(least_tried))
         freed = _run(
             update(Delivery)
             .where(Delivery.id.in_(ids), Delivery.state == "held")
@@ -122,7 +146,7 @@ def expire(longest: float, *, limit: int) -> int:
     """Ends what has been held for longer than so many seconds, at most `limit`. In the account's scope."""
     old = Delivery.held_at < db.clock(-longest)
     with db.transaction() as session:
-        ids = list(session.scalars(_oldest(limit, outbox.IS_HELD, BY_ITSELF, old, by=Delivery.held_at)))
+        ids = list(session.scalars(_oldest(limit, outbox.IS_HELD, ENDS, old, by=(Delivery.held_at,))))
         return _run(
             update(Delivery)
             .where(Delivery.id.in_(ids), Delivery.state == "held")
@@ -131,9 +155,9 @@ def expire(longest: float, *, limit: int) -> int:
         )
 
 
-def _oldest(limit: int, *which: ColumnElement[bool], by: Any = Delivery.id) -> Any:
+def _oldest(limit: int, *which: ColumnElement[bool], by: Any = (Delivery.id,)) -> Any:
     # SQLite, which has one writer at a time, leaves the lock out.
-    return select(Delivery.id).where(*which).order_by(by).limit(limit).with_for_update(skip_locked=True)
+    return select(Delivery.id).where(*which).order_by(*by).limit(limit).with_for_update(skip_locked=True)
 
 
 def _run(statement: Any, ids: list[int]) -> int:

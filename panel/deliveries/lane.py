@@ -201,7 +201,10 @@ class Lane(threading.Thread):
         self.found = self.found or bool(claimed)
         self._since = self._claimed_at = time.monotonic()
         self._claimed = len(made)
-        return bool(claimed) and not (resting and not made)
+        if resting and not made:
+            self.rest = max(self.rest, NOT_NOW)  # by then the drain sees that it waits, and until when
+            return False
+        return bool(claimed)
 
     def _next_batch(self) -> int:
         """As many letters as about a second takes, by how long the last batch took."""

@@ -32,7 +32,7 @@ def tell(longest: float) -> None:
     soon = Delivery.held_at < db.clock(-(longest - min(86_400.0, longest / 2)))
     found = db.session().execute(
         select(Delivery.address_id, func.min(Delivery.held_at), func.count())
-        .where(outbox.IS_HELD, holds.BY_ITSELF, soon)
+        .where(outbox.IS_HELD, holds.ENDS, soon)
         .group_by(Delivery.address_id)
     )
     groups: dict[uuid.UUID | None, _Group] = {}
@@ -74,7 +74,7 @@ def _for_what(route: Route) -> str:
         return "for your account to be allowed to send again"
     if route.kind == "own":
         return f"for your mail server {route.label} to send for {route.from_address}"
-    return "for room in what your account may send in a day by the platform's server"
+    return "to go out by the platform's server"
 
 
 def _words(at: dt.datetime) -> str:

@@ -221,7 +221,8 @@ class Line:
             self._lane.minded()
         if decision.pause is not None or parcel.route.failing:
             # What the server's trouble or recovery means for the rest is looked at anew, before anything else is sent.
-            self._lane.trouble()
+            # Where it said “too fast” the drain needs a moment to see that its lanes wait.
+            self._lane.trouble(rest=NOT_NOW if decision.pause == "rate" else 0.0)
         self._carrier.note(parcel, outcome, decision)
 
     def _withdraw(self) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sqlalchemy import func, select
-
 from panel import db
 from panel.accounts import service as accounts
+from panel.deliveries import allowance
+from panel.deliveries.allowance import lane_route
 from panel.deliveries.claims import Claimed
-from panel.outbox.service import Delivery
+from panel.outbox.service import PLATFORM_LIMIT, Delivery
 from panel.servers import service as servers
 from panel.servers.service import Route
 from panel.suppressions import service as suppressions
 
-PLATFORM_LIMIT = "platform_limit"
 SUSPENDED = "account_suspended"
 
 
@@ -36,20 +34,13 @@ def route_for(delivery: Delivery) -> Route:
     return servers.platform_route() if delivery.kind == "system" else lane_route(delivery.address_id)
 
 
-def lane_route(address_id: uuid.UUID | None) -> Route:
-    """By which server the letters of an outbound address go now: its own, or what its owner chose for when it fails."""
-    route = servers.route_of(address_id)
-    if route.paused and route.fallback:
-        return servers.platform_route(route.address_id)
-    return route
-
-
 class Screen:
     """Screens a batch of claimed deliveries of one lane with few queries. In the account's scope."""
 
     def __init__(self, address_id: uuid.UUID | None, claimed: Sequence[Claimed]) -> None:
         self._address_id = address_id
         self._suppressed = _suppressed(claimed)
+        self._own = sum(one.kind != "system" for one in claimed)
         self._platform_left: int | None = None
         self._now = db.now()
 
@@ -88,7 +79,7 @@ class Screen:
 
     def _platform_has_room(self) -> bool:
         if self._platform_left is None:
-            left = platform_allowance()
+            left = allowance.left(own=self._own)
             self._platform_left = 1 << 30 if left is None else left
         self._platform_left -= 1
         return self._platform_left >= 0
@@ -109,28 +100,3 @@ def _suppressed(claimed: Sequence[Claimed]) -> dict[tuple[uuid.UUID | None, str]
 def suspended() -> bool:
     """Whether an operator stopped this account's sending."""
     return accounts.current().suspended_at is not None
-
-
-def platform_limit_reached() -> bool:
-    """Whether the account has used up what it may send by the platform server within 24 hours."""
-    left = platform_allowance()
-    return left is not None and left <= 0
-
-
-def platform_allowance() -> int | None:
-    """How many letters the account may still send by the platform server in these 24 hours; None for no limit."""
-    limit = accounts.current().platform_daily_limit
-    if limit is None:
-        return None
-    since = db.now() - dt.timedelta(days=1)
-    used = db.session().scalar(
-        select(func.count())
-        .select_from(Delivery)
-        .where(
-            Delivery.kind != "system",
-            Delivery.server_id.is_(None),
-            Delivery.state.in_(("sending", "sent", "uncertain", "bounced")),
-            Delivery.made_at > since,
-        )
-    )
-    return limit - (used or 0)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 import uuid
 from collections.abc import Callable
 from typing import Final
 
 import structlog
-from sqlalchemy import CursorResult, and_, exists, func, or_, select, true, update
+from sqlalchemy import ColumnElement, CursorResult, exists, or_, select, true, update
 
 from panel import db, queue
-from panel.accounts import service as accounts
 from panel.accounts.service import Account
 from panel.addresses import service as addresses
 from panel.config import Settings
-from panel.deliveries import claims, holds, lastday, screening
+from panel.deliveries import allowance, claims, holds, lastday, screening
 from panel.outbox import states
-from panel.outbox.service import Attempt, Delivery
+from panel.outbox.service import PLATFORM_LIMIT, Attempt, Delivery
 from panel.servers import service as servers
 from panel.servers.service import MailServer, Route
 
@@ -136,7 +134,7 @@ def resume(*, end: float | None = None) -> int:
     were freed. In the account's scope. end: when to leave the rest for later, by `time.monotonic`."""
     end = end if end is not None else time.monotonic() + _BUDGET
     if screening.suspended():
-        _in_pieces(lambda: holds.hold(true(), reason=screening.SUSPENDED, limit=holds.PIECE), end)
+        _keep(true(), screening.SUSPENDED, end)
         return 0
     routes: dict[uuid.UUID | None, Route] = {}
     lanes: dict[uuid.UUID | None, list[uuid.UUID | None]] = {}
@@ -150,32 +148,23 @@ def resume(*, end: float | None = None) -> int:
 def _settle(route: Route, lanes: list[uuid.UUID | None], end: float) -> int:
     which = holds.of_lanes(lanes)
     if route.paused and not route.fallback:
-        reason = route.paused_reason or "server_paused"
-        _in_pieces(lambda: holds.hold(which, reason=reason, limit=holds.PIECE), end)
+        _keep(which, route.paused_reason or "server_paused", end)
         return 0
     if route.failing and not route.paused:
         return int(holds.free_one_to_try(which))  # the others follow when it went well
     if route.kind == "own" and not route.paused:
         return _in_pieces(lambda: holds.free(which, limit=holds.PIECE), end)
-    room = _platform_room()
+    room = allowance.left()
     if room is None:
         return _in_pieces(lambda: holds.free(which, limit=holds.PIECE), end)
-    return holds.free(which, limit=min(room, holds.PIECE)) if room > 0 else 0
+    freed = holds.free(which, limit=min(room, holds.PIECE)) if room > 0 else 0
+    _in_pieces(lambda: holds.wait_for(which, reason=PLATFORM_LIMIT, limit=holds.PIECE), end)
+    return freed
 
 
-def _platform_room() -> int | None:
-    """How many letters more the account may send by the platform server now; None: any number."""
-    limit = accounts.current().platform_daily_limit
-    if limit is None:
-        return None
-    # What is in its queue for the platform server will take its place.
-    took = and_(Delivery.state.in_(("sending", "sent", "uncertain", "bounced")), Delivery.server_id.is_(None))
-    used = select(func.count()).where(
-        Delivery.kind != "system",
-        Delivery.made_at > db.now() - dt.timedelta(days=1),
-        took,
-    )
-    return max(0, limit - (db.session().scalar(used) or 0))
+def _keep(which: ColumnElement[bool], reason: str, end: float) -> None:
+    _in_pieces(lambda: holds.hold(which, reason=reason, limit=holds.PIECE), end)
+    _in_pieces(lambda: holds.wait_for(which, reason=reason, limit=holds.PIECE), end)
 
 
 def _in_pieces(piece: Callable[[], int], end: float) -> int:

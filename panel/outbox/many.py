@@ -80,10 +80,12 @@ def counts_of_blast(blast_id: uuid.UUID) -> dict[str, int]:
     return {row[0]: row[1] for row in db.session().execute(wanted)}
 
 
-def pause_blast(blast_id: uuid.UUID) -> int:
+def pause_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any]) -> int:
     """Holds what of a blast has not begun to leave, until a person frees it; says how many letters that were.
 
-    What somebody is changing at this moment is left out, so that nobody waits for anybody: come again for it.
+    as_long_as: selects a row while that is wanted; each piece asks, and nobody changes that row until it is committed.
+    So whoever is late undoes nothing that a person has said since. What somebody is changing at this moment is left
+    out, so that nobody waits for anybody: come again for it.
     """
     elsewhere = Delivery.reason.is_distinct_from(BLAST_PAUSED)
     held_at = func.coalesce(Delivery.held_at, db.clock())
@@ -91,6 +93,7 @@ def pause_blast(blast_id: uuid.UUID) -> int:
     next_attempt_at = case((Delivery.lease_until.is_not(None), Delivery.made_at), else_=Delivery.next_attempt_at)
     return _in_pieces(
         blast_id,
+        as_long_as,
         _WAITING,
         "held",
         elsewhere,
@@ -102,10 +105,11 @@ def pause_blast(blast_id: uuid.UUID) -> int:
     )
 
 
-def resume_blast(blast_id: uuid.UUID) -> int:
-    """Queues again what `pause_blast` holds, each in its old place, and rings."""
+def resume_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any]) -> int:
+    """Queues again what `pause_blast` holds, each in its old place, and rings. as_long_as: as there."""
     freed = _in_pieces(
         blast_id,
+        as_long_as,
         ("held",),
         "queued",
         Delivery.reason == BLAST_PAUSED,
@@ -118,15 +122,19 @@ def resume_blast(blast_id: uuid.UUID) -> int:
     return freed
 
 
-def cancel_blast(blast_id: uuid.UUID, *, reason: str) -> int:
+def cancel_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], reason: str) -> int:
     """Cancels what of a blast has not begun to leave. As with `pause_blast`, come again for the rest."""
-    return _in_pieces(
-        blast_id, _WAITING, "canceled", None, reason=reason, held_at=None, lease_owner=None, lease_until=None
-    )
+    ended = {"reason": reason, "held_at": None, "lease_owner": None, "lease_until": None}
+    return _in_pieces(blast_id, as_long_as, _WAITING, "canceled", None, **ended)
 
 
 def _in_pieces(
-    blast_id: uuid.UUID, before: tuple[str, ...], after: str, which: ColumnElement[bool] | None, **row: Any
+    blast_id: uuid.UUID,
+    as_long_as: Select[Any],
+    before: tuple[str, ...],
+    after: str,
+    which: ColumnElement[bool] | None,
+    **row: Any,
 ) -> int:
     """Changes rows of a blast that are in one of the states `before`, oldest first, a transaction for each piece."""
     for state in before:
@@ -141,6 +149,8 @@ def _in_pieces(
         # By the ids alone: a planner that knows little of so young rows would read the whole blast for each piece.
         piece = select(Delivery.id).where(Delivery.id.in_(ids[start : start + _AT_ONCE]), *still)
         with db.transaction() as session:
+            if session.scalar(as_long_as.with_for_update(read=True)) is None:
+                break
             # Whoever records letters locks several, too: to wait for one of them could be to wait for each other.
             free = list(session.scalars(piece.with_for_update(skip_locked=True)))
             statement = update(Delivery).where(Delivery.id.in_(free), *still).values(state=after, **row)

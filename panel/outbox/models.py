@@ -28,6 +28,7 @@ _DUE = "state IN ('queued', 'deferred')"
 _CLAIMED = "lease_until IS NOT NULL"
 _HELD = "state = 'held'"
 _SENT = "sent_at IS NOT NULL AND server_id IS NOT NULL"
+_SENT_BY_PLATFORM = "sent_at IS NOT NULL AND server_id IS NULL"
 _ONCE_OF_EVENT = "event_id IS NOT NULL AND resend_of IS NULL"
 _OF_BLAST = "blast_id IS NOT NULL"
 _ONCE_OF_BLAST = "blast_id IS NOT NULL AND resend_of IS NULL"
@@ -87,6 +88,13 @@ class Delivery(AccountOwned, Base):
         Index("ix_deliveries_log_state", "account_id", "state", "id"),
         Index("ix_deliveries_made_at", "account_id", "made_at"),
         Index("ix_deliveries_sent", "server_id", "sent_at", sqlite_where=text(_SENT), postgresql_where=text(_SENT)),
+        Index(
+            "ix_deliveries_sent_by_platform",
+            "account_id",
+            "sent_at",
+            sqlite_where=text(_SENT_BY_PLATFORM),
+            postgresql_where=text(_SENT_BY_PLATFORM),
+        ),
         Index("ix_deliveries_to_address", "account_id", "to_address"),
         Index(
             "ix_deliveries_resend_of",
@@ -135,6 +143,9 @@ class Delivery(AccountOwned, Base):
     sent_at: Mapped[dt.datetime | None]
     reply: Mapped[str | None] = mapped_column(String(1000))
 
+
+PLATFORM_LIMIT: Final = "platform_limit"
+"""Why a delivery is held that waits for its turn: nothing is wrong, so it neither expires nor is warned of."""
 
 # The words of the partial index have to stand in the statement itself, or no planner uses the index.
 IS_HELD: Final = Delivery.state == bindparam("is_held", "held", literal_execute=True)

@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, extract, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, extract, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from panel import db
@@ -67,6 +67,18 @@ def in_flight(address_id: uuid.UUID, *, default: bool) -> int:
     # All claims of all accounts are few. With the account for a condition a planner would rather read all of its rows.
     with db.system_scope("claims are looked up by their own index") as session:
         return session.scalar(claimed) or 0
+
+
+def claimed(*, but_for: Collection[uuid.UUID]) -> int:
+    """How many letters workers have claimed that take, or may take, the platform server: of no lane in `but_for`, and
+    none that flows by another server."""
+    flows = and_(Delivery.state == "sending", Delivery.server_id.is_(None))
+    waits = and_(Delivery.state.in_(states.DUE), _LANE.not_in(but_for))
+    # Each row has an account; said like this no planner reads all of its rows.
+    mine = func.coalesce(Delivery.account_id, Delivery.address_id) == db.account_id()
+    found = _count(Delivery.lease_until.is_not(None), Delivery.kind != "system", mine, or_(flows, waits))
+    with db.system_scope("claims are looked up by their own index") as session:
+        return session.scalar(found) or 0
 
 
 def waiting(address_id: uuid.UUID, *, default: bool) -> int:

@@ -25,8 +25,8 @@ from panel.outbox.many import (
     put_all,
     resume_blast,
 )
-from panel.outbox.models import IS_HELD, Attempt, Delivery
-from panel.outbox.sends import SYSTEM_PRIORITY, in_flight, sends, waiting, with_system_letters
+from panel.outbox.models import IS_HELD, PLATFORM_LIMIT, Attempt, Delivery
+from panel.outbox.sends import SYSTEM_PRIORITY, claimed, in_flight, sends, waiting, with_system_letters
 from panel.outbox.states import WrongTransition
 from panel.sqlfunctions import moved_on
 
@@ -35,6 +35,7 @@ __all__ = [
     "Delivery",
     "WrongTransition",
     "change",
+    "claimed",
     "in_flight",
     "put_again",
     "resent",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 __all__ += ["BLAST_PAUSED", "IS_HELD", "ManyOrders", "cancel_blast", "counts_of_blast", "is_blast_over"]
-__all__ += ["pause_blast", "put_all", "resume_blast"]
+__all__ += ["PLATFORM_LIMIT", "pause_blast", "put_all", "resume_blast"]
 
 # A test send has a job of its own; should that be lost, a delivery worker takes it up after this many seconds.
 _TEST_HEAD_START = 10.0

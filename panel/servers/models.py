@@ -46,10 +46,12 @@ class MailServer(AccountOwned, Base):
     paused_until: Mapped[dt.datetime | None]
     failures_in_a_row: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None] = mapped_column(String(1000))
-    rests_until: Mapped[dt.datetime | None]  # its own limits are used up till then
+    rests_until: Mapped[dt.datetime | None]  # by our counts its limits are used up till then
+    told_to_wait_until: Mapped[dt.datetime | None]  # it said “too fast” itself: nothing of its lanes begins till then
     auth_tries: Mapped[int] = mapped_column(default=0)  # AUTHs under way or refused; see signin.py
     auth_tried_at: Mapped[dt.datetime | None]
     proven_version: Mapped[int | None]  # the version of the settings that last opened a connection well
-    owner_told_at: Mapped[dt.datetime | None]
+    owner_told_at: Mapped[dt.datetime | None]  # of trouble that may pass by itself
+    owner_told_reason: Mapped[str | None] = mapped_column(String(40))  # the reason to mend that its owner knows of
     made_at: Mapped[dt.datetime] = mapped_column(default=now)
     changed_at: Mapped[dt.datetime] = mapped_column(default=now, onupdate=now)

@@ -1,10 +1,10 @@
-"""A mail server's rests: why, until when, and that its owner is told once."""
+"""A mail server's rests: why, until when, and that its owner is told of each reason once."""
 
 from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from flask import current_app
 from sqlalchemy import case, or_, select, update
@@ -25,6 +25,8 @@ REASONS: Final = {
     "destination_not_allowed": "its name now leads to an address that may not be reached from here",
     "password_unreadable": "its stored password can no longer be read; please enter it again",
 }
+# What may pass by itself; the others wait for a person, who has to know of each.
+_PASSES: Final = "server"
 # Nothing is wrong with a server whose quota is used up, and it may be so every day: the banner tells it.
 _NOT_BY_MAIL: Final = "quota"
 _TOLD_AGAIN_AFTER: Final = 86_400.0  # seconds; one that works and fails by turns is told of once a day
@@ -59,7 +61,7 @@ def clear_failures(server_id: uuid.UUID, version: int) -> bool:
                 MailServer.state == "ready",
                 MailServer.failures_in_a_row > 0,
             )
-            .values(failures_in_a_row=0, last_error=None, owner_told_at=told)
+            .values(failures_in_a_row=0, last_error=None, owner_told_at=told, owner_told_reason=None)
             .returning(MailServer.id)
             .execution_options(synchronize_session=False)
         ).scalar()
@@ -99,9 +101,9 @@ def rest(server_id: uuid.UUID, version: int, *, until: dt.datetime) -> None:
             .where(
                 MailServer.id == server_id,
                 MailServer.version == version,
-                or_(MailServer.rests_until.is_(None), MailServer.rests_until < until),
+                or_(MailServer.told_to_wait_until.is_(None), MailServer.told_to_wait_until < until),
             )
-            .values(rests_until=until)
+            .values(told_to_wait_until=until)
             .execution_options(synchronize_session=False)
         )
 
@@ -118,6 +120,7 @@ def resume(server_id: uuid.UUID) -> None:
                 paused_until=None,
                 failures_in_a_row=0,
                 owner_told_at=None,
+                owner_told_reason=None,
                 auth_tries=0,
                 auth_tried_at=None,
             )
@@ -149,7 +152,7 @@ def end_pauses() -> None:
         session.execute(
             update(MailServer)
             .where(*paused)
-            .values(state="ready", paused_reason=None, paused_until=None)
+            .values(state="ready", paused_reason=None, paused_until=None, owner_told_reason=None)
             .execution_options(synchronize_session=False)
         )
 
@@ -168,12 +171,16 @@ def _is_readable(server: MailServer) -> bool:
 
 
 def _tell_owner_once(server_id: uuid.UUID, reason: str) -> None:
+    unknown = MailServer.owner_told_reason.is_distinct_from(reason)
+    known: dict[str, Any] = {"owner_told_reason": reason}
+    if reason == _PASSES:
+        unknown, known = MailServer.owner_told_at.is_(None), {"owner_told_at": db.now()}
     told = (
         db.session()
         .execute(
             update(MailServer)
-            .where(MailServer.id == server_id, MailServer.owner_told_at.is_(None))
-            .values(owner_told_at=db.now())
+            .where(MailServer.id == server_id, unknown)
+            .values(**known)
             .returning(MailServer.address_id, MailServer.host)
             .execution_options(synchronize_session=False)
         )

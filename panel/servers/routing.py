@@ -54,6 +54,7 @@ class Route:
     confirmed: bool
     failing: bool = False  # the last attempts at this server went wrong
     limits: Limits = PLATFORM_LIMITS
+    told_to_wait_until: dt.datetime | None = None  # it said “too fast”
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ def route_of(address_id: uuid.UUID | None) -> Route:
         confirmed=address.confirmed_at is not None,
         failing=server.failures_in_a_row > 0,
         limits=limits_of(server),
+        told_to_wait_until=server.told_to_wait_until,
     )
 
 

@@ -17,7 +17,7 @@ from panel.config import Settings
 from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
 from panel.servers.forecast import Forecast, about, forecast, waiting_words
 from panel.servers.models import MailServer
-from panel.servers.pace import Allowance, give_back, pace_limits, resting, take, usage
+from panel.servers.pace import Allowance, count, give_back, pace_limits, resting, take, usage
 from panel.servers.pauses import REASONS as PAUSE_REASONS
 from panel.servers.pauses import (
     clear_failures,
@@ -69,6 +69,7 @@ __all__ = [
     "Wait",
     "about",
     "clear_failures",
+    "count",
     "count_failure",
     "end_pauses",
     "envelope_of",
@@ -307,7 +308,8 @@ def _resume(server: MailServer) -> None:
         free_after_commit()
     server.state = "ready"
     server.paused_reason = server.paused_until = server.last_error = server.owner_told_at = None
-    server.rests_until = None
+    server.owner_told_reason = None
+    server.rests_until = server.told_to_wait_until = None
     server.failures_in_a_row = server.auth_tries = 0
     server.auth_tried_at = None
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 from panel import db
 from panel.addresses.service import OutboundAddress
 from panel.config import Settings
-from panel.outbox.service import BLAST_PAUSED, IS_HELD, Delivery
+from panel.outbox.service import BLAST_PAUSED, IS_HELD, PLATFORM_LIMIT, Delivery
 from panel.servers.models import MailServer
 
 
@@ -66,6 +66,7 @@ def _expires_at(server: MailServer, *, is_default: bool) -> dt.datetime | None:
             IS_HELD,
             Delivery.held_at < warned_from,
             Delivery.reason.is_distinct_from(BLAST_PAUSED),
+            Delivery.reason.is_distinct_from(PLATFORM_LIMIT),
             or_(of_server, Delivery.address_id.is_(None)) if is_default else of_server,
         )
     )

@@ -21,6 +21,8 @@ from panel.smtp.rows import (
     server,
 )
 
+_NO_RELAY: Final = r"relay(ing)? (access |is |not )?(denied|permitted|allowed|prohibited)|(unable|not allowed) to relay"
+
 _UNTIL_THE_LETTER: Final = (
     server(
         phases=AUTH,
@@ -131,8 +133,8 @@ _UNTIL_THE_LETTER: Final = (
 _SIGNED_IN: Final = (
     credentials(
         phases=TRANSACTION,
-        enhanced="5.7.(8|9|13)",
-        note="The credentials are wrong, too weak, or of a disabled account.",
+        enhanced="5.7.(8|13)",
+        note="The credentials are wrong, or of a disabled account.",
         source=Source.REGISTRY,
         examples=("mail 550 5.7.13 User Account Disabled",),
     ),
@@ -153,13 +155,49 @@ _SIGNED_IN: Final = (
     server(
         phases=RCPT,
         failure=FailureCode.RECIPIENT_REFUSED,
-        words=r"relay(ing)? (access |is |not )?(denied|permitted|allowed|prohibited)|(unable|not allowed) to relay",
-        note="The server does not send for us at all, so it is not about this recipient (Postfix, Mailgun).",
+        words=_NO_RELAY,
+        note="The server does not send for us at all, so it is not about this recipient (Postfix, Mailgun, Google).",
         source=Source.POSTFIX,
         examples=(
             "rcpt 554 5.7.1 <a@example.com>: Relay access denied",
             "rcpt 550 5.7.1 Relaying denied",
             "rcpt 454 4.7.1 <a@example.com>: Relay access denied",
+            "rcpt 550 5.7.0 Mail relay denied [192.0.2.1].",
+        ),
+    ),
+    server(
+        phases=RCPT,
+        failure=FailureCode.RECIPIENT_REFUSED,
+        words=r"not permitted to relay",
+        note="The same in Exim’s words.",
+        source=Source.EXIM,
+        examples=("rcpt 550 mail.example.com [192.0.2.1]:36825 is not permitted to relay through this server",),
+    ),
+    server(
+        phases=RCPT,
+        failure=FailureCode.RECIPIENT_REFUSED,
+        words=r"list of (allowed )?rcpthosts",
+        note="The same in qmail’s words.",
+        source=Source.QMAIL,
+        examples=("rcpt 553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)",),
+    ),
+    server(
+        phases=RCPT,
+        failure=FailureCode.RECIPIENT_REFUSED,
+        words=r"invalid credentials for relay",
+        note="Google’s relay does not know our network address, or not for this domain.",
+        source=Source.GOOGLE,
+        examples=("rcpt 550 5.7.1 Invalid credentials for relay [192.0.2.1].",),
+    ),
+    server(
+        phases=(*MAIL, *LETTER),
+        failure=FailureCode.SENDER_REFUSED,
+        words=rf"{_NO_RELAY}|not permitted to relay|invalid credentials for relay",
+        note="The server does not send for us at all, and says so at another time.",
+        source=Source.GOOGLE,
+        examples=(
+            "mail 550 5.7.0 Mail relay denied [192.0.2.1].",
+            "final_dot 550 5.7.1 Invalid credentials for relay [192.0.2.1].",
         ),
     ),
 )
@@ -188,13 +226,13 @@ _ENHANCED: Final = (
         examples=("mail 552 too much mail data",),
     ),
     sender(
-        code="5xx",
-        enhanced="5.1.(7|8)",
+        enhanced="x.1.(7|8)",
         note="The sender’s address or domain is wrong; Exchange Online’s “bad outbound sender”.",
         source=Source.RFC3463,
         examples=(
             "mail 553 5.1.8 Sender address domain not found",
             "final_dot 550 5.1.8 Access denied, bad outbound sender",
+            "rcpt 451 4.1.8 Domain of sender address a@example.com does not resolve",
         ),
     ),
     sender(
@@ -255,6 +293,13 @@ _ENHANCED: Final = (
         note="The server has a problem.",
         source=Source.RFC3463,
         examples=("final_dot 451 4.3.0 Mail server temporarily rejected message.",),
+    ),
+    recipient(
+        phases=RCPT,
+        code="501|553",
+        note="The recipient’s address is not one, to this server.",
+        source=Source.RFC5321,
+        examples=("rcpt 501 Invalid RCPT TO address provided", "rcpt 553 mailbox name not allowed"),
     ),
     server(
         phases=TRANSACTION,

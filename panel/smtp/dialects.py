@@ -7,6 +7,7 @@ from panel.smtp.quotas import QUOTAS
 from panel.smtp.rows import (
     AUTH,
     LETTER,
+    MAIL,
     RCPT,
     TRANSACTION,
     Row,
@@ -58,6 +59,49 @@ _SERVERS: Final = (
         note="The provider’s account admits only network addresses that were named to it.",
         source=Source.SMTP2GO,
         examples=("mail 550 that IP address is not allowed to send",),
+    ),
+    server(
+        phases=TRANSACTION,
+        code="5xx",
+        words=r"network is on our block ?list|\(S\d{4}\)",
+        note="Outlook.com does not take mail from our network address.",
+        source=Source.MICROSOFT_BLOCKS,
+        examples=(
+            "mail 550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet "
+            "service provider since part of their network is on our block list (S3140).",
+        ),
+    ),
+    server(
+        phases=TRANSACTION,
+        code="5xx",
+        words=r"\[BL\d\d\]",
+        note="Yahoo does not take mail from our network address, which is in a list of Spamhaus’.",
+        source=Source.YAHOO,
+        examples=("mail 553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.1",),
+    ),
+    server(
+        phases=(*MAIL, *RCPT),
+        words=r"reject due to policy restrictions",
+        code="5xx",
+        note="GMX and WEB.DE do not take mail from our network address.",
+        source=Source.GMX,
+        examples=(
+            "mail 550 Requested action not taken: mailbox unavailable Reject due to policy restrictions.",
+            "rcpt 550 Reject due to policy restrictions.",
+        ),
+    ),
+    server(
+        phases=TRANSACTION,
+        words=r"client host (\S+ )?(rejected|blocked)(?!.*gr[ae]y)|helo command rejected",
+        note="Postfix does not take mail from our network address, or by the name we give; it says so at RCPT.",
+        source=Source.POSTFIX,
+        examples=(
+            "rcpt 554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied",
+            "rcpt 554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+            "rcpt 450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]",
+            "rcpt 450 4.7.1 <unknown[192.0.2.1]>: Client host rejected: cannot find your reverse hostname",
+            "rcpt 550 5.7.1 <mail>: Helo command rejected: need fully-qualified hostname",
+        ),
     ),
     server(
         phases=TRANSACTION,
@@ -152,6 +196,15 @@ _SENDERS: Final = (
         ),
     ),
     sender(
+        words=r"OutboundSpamException",
+        note="Outlook.com and Exchange Online: the mailbox may not send until somebody proves to be its owner.",
+        source=Source.MICROSOFT_FILTER,
+        examples=(
+            "final_dot 554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException; WASCL UserAction verdict is not "
+            "None. Actual verdict is HipNotify, ShowTierUpgrade.",
+        ),
+    ),
+    sender(
         words=r"SendAsDenied",
         note="Exchange: the mailbox that signed in may not send as this address.",
         source=Source.MICROSOFT_NDR,
@@ -222,6 +275,13 @@ _SENDERS: Final = (
         examples=("mail 501 mail from address must be same as authorization user",),
     ),
     sender(
+        code="4xx",
+        words=r"sender address rejected(?!.*gr[ae]y)",
+        note="Postfix cannot look up the sender’s domain for now, and says so at RCPT.",
+        source=Source.POSTFIX,
+        examples=("rcpt 450 4.1.8 <a@example.com>: Sender address rejected: Domain not found",),
+    ),
+    sender(
         code="5xx",
         words=r"sender( address)? (is |was )?(not allowed|denied|rejected)|sender verify failed"
         r"|not owned by (auth )?user"
@@ -275,6 +335,23 @@ _LETTERS: Final = (
         note="Greylisting: the recipient’s server wants to be asked again.",
         source=Source.COMMON,
         examples=("rcpt 450 4.2.0 <a@example.com>: Recipient address rejected: Greylisted",),
+    ),
+    message(
+        code="5xx",
+        words=r"not accepted for policy reasons",
+        note="Yahoo refuses the letter, with the code of a way of signing in that is too weak.",
+        source=Source.YAHOO,
+        examples=("final_dot 554 5.7.9 Message not accepted for policy reasons.",),
+    ),
+    message(
+        phases=LETTER,
+        words=r"this message is suspicious",
+        note="Gmail puts off, or refuses, a letter for what it says or links to, or for its domain’s name.",
+        source=Source.GOOGLE_MAIL,
+        examples=(
+            "final_dot 421 4.7.0 Our system has detected that this message is suspicious due to the nature of the "
+            "content and/or the links within.",
+        ),
     ),
     message(
         phases=(*RCPT, *LETTER),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from panel.smtp.outcome import Renewal
-from panel.smtp.rows import ANY, AUTH, Row, Source, quota
+from panel.smtp.rows import ANY, AUTH, TRANSACTION, Row, Source, quota
 
 QUOTAS: Final[tuple[Row, ...]] = (
     quota(
@@ -16,6 +16,14 @@ QUOTAS: Final[tuple[Row, ...]] = (
             "final_dot 550 5.4.5 Daily user sending limit exceeded.",
             "mail 550 5.4.5 Daily sending quota exceeded",
         ),
+    ),
+    quota(
+        code="5xx",
+        words=r"\bemail quota exceeded",
+        renews=Renewal.DAY,
+        note="Google: the mailbox or the domain has sent all it may in 24 hours.",
+        source=Source.GOOGLE,
+        examples=("rcpt 550 5.7.1 Email quota exceeded", "final_dot 550 5.7.1 Email quota exceeded."),
     ),
     quota(
         words=r"peak smtp relay limit exceeded",
@@ -87,6 +95,24 @@ QUOTAS: Final[tuple[Row, ...]] = (
         examples=("final_dot 554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException",),
     ),
     quota(
+        words=r"verdict is RefuseQuota",
+        renews=Renewal.DAY,
+        note="Outlook.com and Exchange Online: the mailbox has sent all it may in a day, as its filter says it.",
+        source=Source.MICROSOFT_FILTER,
+        examples=(
+            "final_dot 554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException; Failed to process message due to "
+            "a permanent exception with message WASCL UserAction verdict is not None. Actual verdict is RefuseQuota.",
+        ),
+    ),
+    quota(
+        phases=ANY,
+        words=r"message submission rate",
+        renews=Renewal.MINUTE,
+        note="Exchange: more letters a minute than its connector takes from one client.",
+        source=Source.EXCHANGE,
+        examples=("mail 421 4.4.2 Message submission rate for this client has exceeded the configured limit",),
+    ),
+    quota(
         phases=ANY,
         enhanced="x.7.(508|705)",
         renews=Renewal.UNKNOWN,
@@ -125,6 +151,17 @@ QUOTAS: Final[tuple[Row, ...]] = (
         note="SendGrid: the plan’s letters are used up. It says so instead of taking the password.",
         source=Source.SENDGRID,
         examples=("auth 451 Authentication failed: Maximum credits exceeded",),
+    ),
+    quota(
+        phases=(*AUTH, *TRANSACTION),
+        words=r"exceeded your messaging limits",
+        renews=Renewal.UNKNOWN,
+        note="SendGrid: the plan’s letters are used up.",
+        source=Source.SENDGRID_LIMITS,
+        examples=(
+            "auth 451 Authentication failed: You have exceeded your messaging limits",
+            "mail 451 You've exceeded your messaging limits",
+        ),
     ),
     quota(
         words=r"recipient limit exceeded, try again after",

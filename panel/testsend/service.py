@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
@@ -18,10 +19,10 @@ from panel.config import Settings
 from panel.deliveries import service as deliveries
 from panel.livesteps import StepBoard
 from panel.outbox import service as outbox
-from panel.outbox.service import Delivery, Order
+from panel.outbox.service import Attempt, Delivery, Order
 from panel.servers import service as servers
 from panel.smtp.settings import Security
-from panel.testsend.words import NO_WORKER, NOT_YET, headline_of, of_fault
+from panel.testsend.words import NO_ROOM, NO_WORKER, NOT_YET, headline_of, of_fault
 
 # States in which a test send's page has nothing more to wait for.
 OVER: Final = ("sent", "deferred", "held", "failed", "uncertain", "canceled", "expired", "bounced")
@@ -145,9 +146,17 @@ def _wait_for_another(account_id: uuid.UUID, delivery_id: int) -> None:
 
 
 def _finish(board: StepBoard, delivery: Delivery) -> None:
+    if _waits(delivery, outbox.attempts(delivery.id)):
+        board.finish("queued", NO_ROOM, waits=True, by_row=True, **_extra(delivery))
+        return
     over = delivery.state in OVER
     # A connection that broke before the letter can have left puts the row back: for the page that is `deferred`.
     board.finish(delivery.state if over else "deferred", headline_of(delivery) if over else NOT_YET, **_extra(delivery))
+
+
+def _waits(delivery: Delivery, attempts: Sequence[Attempt]) -> bool:
+    """Whether somebody took it up and gave it back untried: a delivery worker takes it when its server has room."""
+    return delivery.state == "queued" and delivery.fence > 0 and delivery.lease_until is None and not attempts
 
 
 def _extra(delivery: Delivery) -> dict[str, Any]:
@@ -220,15 +229,17 @@ def _is_late(delivery: Delivery) -> bool:
 def _from_row(delivery: Delivery) -> dict[str, Any]:
     attempts = outbox.attempts(delivery.id)
     kept = attempts[-1].steps if attempts else None
-    no_worker = delivery.state == "queued" and not attempts and _is_late(delivery)
+    waits = _waits(delivery, attempts)
+    no_worker = delivery.state == "queued" and not attempts and not waits and _is_late(delivery)
+    words = NO_WORKER if no_worker else NO_ROOM if waits else headline_of(delivery)
     return {
         "kind": "test_send",
         "state": delivery.state,
         "steps": kept["steps"] if kept else [],
         # `queued` as a result: over as a live task, while the page goes on looking at the row.
-        "result": delivery.state if delivery.state in OVER or no_worker else None,
-        "headline": NO_WORKER if no_worker else headline_of(delivery),
+        "result": delivery.state if delivery.state in OVER or no_worker or waits else None,
+        "headline": words,
         "context": _context(delivery),
-        "extra": {**_extra(delivery), "no_worker": no_worker, "by_row": delivery.state not in OVER},
+        "extra": {**_extra(delivery), "no_worker": no_worker, "waits": waits, "by_row": delivery.state not in OVER},
         "started_at": delivery.made_at.timestamp(),
     }

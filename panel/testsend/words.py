@@ -11,6 +11,9 @@ NO_WORKER: Final = (
     "No worker has taken it up yet. The email stays queued and goes out by itself as soon as one is back: "
     "nothing is lost."
 )
+NO_ROOM: Final = (
+    "Your server has no connection to spare for it just now. It waits, and goes out by itself as soon as there is one."
+)
 NOT_YET: Final = "It has not gone out yet. It will be tried again by itself."
 _LATER: Final = "It goes out by itself once that is put right."
 _FAULT: Final = "Something went wrong on our side. The email is kept and will be tried again."

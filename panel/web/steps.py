@@ -43,7 +43,8 @@ def view(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     if data["kind"] != "test_send":
         return steps
     # What no worker has begun has no steps to show yet.
-    return [*_way_there(data), *([] if data["extra"].get("no_worker") else steps)]
+    begun = not (data["extra"].get("no_worker") or data["extra"].get("waits"))
+    return [*_way_there(data), *(steps if begun else [])]
 
 
 def _way_there(data: Mapping[str, Any]) -> list[dict[str, Any]]:

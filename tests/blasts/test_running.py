@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import threading
 import time
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -162,11 +163,66 @@ def test_a_pause_that_overlaps_with_a_resume_leaves_nothing_held(crowd: Crowd) -
     crowd.add(10)
     blast_id = crowd.draft()
     crowd.send(blast_id)
-    # The blast runs again while the last of those that pause it has just held some.
     with crowd.world.acme_scope():
-        outbox.pause_blast(blast_id)
+        blasts.pause(blast_id)
+    # The blast runs again, and whoever resumed it was lost before it freed any.
+    _set(blast_id, state="sending")
     crowd.world.tick()
     assert crowd.states(blast_id) == {"queued": 10}
+
+
+@pytest.mark.parametrize("now", ["paused", "sending", "canceled"])
+def test_a_ticker_that_is_late_undoes_nothing_that_a_person_has_said_since(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, now: str
+) -> None:
+    crowd.add(10)
+    blast_id = crowd.draft()
+    crowd.send(blast_id)
+    late = "resume_blast"
+    if now == "sending":
+        late = "pause_blast"
+        with crowd.world.acme_scope():
+            blasts.pause(blast_id)
+    freely, pressed = getattr(outbox, late), []
+
+    def after_the_button(*args: Any, **options: Any) -> Any:
+        if not pressed:  # between what the ticker has read and what it does
+            pressed.append(now)
+            with crowd.world.acme_scope():
+                press = {"paused": blasts.pause, "sending": blasts.resume, "canceled": blasts.cancel}[now]
+                assert press(blast_id)
+        return freely(*args, **options)
+
+    monkeypatch.setattr(outbox, late, after_the_button)
+    crowd.world.tick()
+    assert pressed == [now]
+    assert crowd.states(blast_id) == {{"paused": "held", "sending": "queued", "canceled": "canceled"}[now]: 10}
+
+
+def test_a_piece_that_is_under_way_is_waited_for(crowd: Crowd) -> None:
+    crowd.add(4)
+    blast_id = crowd.draft()
+    crowd.send(blast_id)
+    _set_letters([crowd.letters(blast_id)[0].id], state="held", reason=outbox.BLAST_PAUSED, held_at=db.now())
+    paused, began = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        with crowd.world.acme_scope():
+            began.set()
+            blasts.pause(blast_id)
+            paused.set()
+
+    thread = threading.Thread(target=pause)
+    with crowd.world.acme_scope(), db.transaction():
+        # What a piece is: it has seen that the blast runs, and has not committed yet.
+        runs = select(Blast.id).where(Blast.id == blast_id, Blast.state == "sending")
+        assert outbox.resume_blast(blast_id, as_long_as=runs) == 1
+        thread.start()
+        began.wait(10)
+        assert not paused.wait(0.3)
+    thread.join(20)
+    assert paused.is_set()
+    assert crowd.states(blast_id) == {"held": 4}
 
 
 def test_canceling_stops_what_has_not_left(crowd: Crowd) -> None:
@@ -280,6 +336,31 @@ def test_over_an_hour_late_it_asks_its_owner_once(crowd: Crowd) -> None:
     assert answer.status_code == 303
     assert len(crowd.letters(blast_id)) == 4
     assert crowd.path(blast_id) not in browser.get("/").text
+
+
+def test_one_that_asks_can_be_given_another_time(crowd: Crowd) -> None:
+    crowd.add(1)
+    blast_id = crowd.draft()
+    _set(blast_id, state="asking", scheduled_at=days_ago(1))
+    browser = crowd.world.client(crowd.world.owner)
+    version = re.search(r'name="version" value="([^"]+)"', browser.get(crowd.path(blast_id)).text)
+    assert version is not None
+    at = (db.now() + dt.timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
+    wanted = {"version": version[1], "when": "later", "at": at}
+    page = browser.post(f"{crowd.path(blast_id)}/send", wanted, follow_redirects=True).text
+    assert "It goes out at the set time" in page
+    blast = crowd.blast(blast_id)
+    assert blast.state == "scheduled"
+    assert blast.scheduled_at is not None
+    assert blast.scheduled_at > db.now() + dt.timedelta(days=1)
+    crowd.world.tick()
+    assert crowd.letters(blast_id) == []
+    # Whoever presses a button that does nothing any more is told.
+    _set(blast_id, state="canceled")
+    for pressed in (wanted, wanted | {"when": "now", "at": ""}):
+        page = browser.post(f"{crowd.path(blast_id)}/send", pressed, follow_redirects=True).text
+        assert "Nothing was changed" in page
+    assert crowd.letters(blast_id) == []
 
 
 def test_one_that_asks_can_be_canceled(crowd: Crowd) -> None:

@@ -118,3 +118,15 @@ def test_what_broke_after_the_body_began_goes_back_to_its_queue() -> None:
 def test_it_rests_for_1_2_4_and_at_most_60_minutes() -> None:
     assert [pause_length(failures) / 60 for failures in range(5, 13)] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert pause_length(5_000) == 3600
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("verdict", ["temporary", "permanent"])
+def test_a_letter_that_alone_is_refused_waits_and_ends_as_for_its_recipient(verdict: str, own: bool) -> None:
+    one = outcome(verdict, "server", phase=Phase.FINAL_DOT)
+    found = decide(one, attempts=1, trying=NONE, began=True, own_server=own, misfit=True)
+    assert (found.state, found.spent, found.pause) == ("deferred", True, None)
+    assert found.wait is not None
+    assert 300 <= found.wait <= 330
+    late = GIVE_UP_AFTER + dt.timedelta(seconds=1)
+    assert decide(one, attempts=9, trying=late, began=True, own_server=own, misfit=True).state == "failed"

@@ -263,3 +263,42 @@ def test_settings_that_pass_the_test_free_all_at_once(held: Post) -> None:
     assert row(held).state == "ready"
     held.world.work("housekeeping")
     assert states(held) == ["queued"] * 3
+
+
+def test_what_a_person_has_to_mend_is_told_whatever_was_told_before(held: Post) -> None:
+    refused = Outcome(
+        verdict=Verdict.PERMANENT, about=About.CREDENTIALS, phase=Phase.AUTH, failure=FailureCode.AUTH_FAILED,
+        code=535, reply="535 no",
+    )  # fmt: skip
+
+    def told() -> list[str]:
+        return [one.values["text"].partition(":")[2].partition(".")[0].strip() for one in mails(held)]
+
+    passes, credentials = "it could not be reached or did not work", "it refused the user name or password"
+    assert told() == [passes]
+    over(held)
+    with held.world.acme_scope():
+        servers.end_pauses()
+    note(held, Outcome(verdict=Verdict.ACCEPTED, about=About.MESSAGE, phase=Phase.FINAL_DOT, code=250))
+    note(held, refused)
+    note(held, refused)
+    assert row(held).paused_reason == "credentials"
+    assert told() == [passes, credentials]
+    held.use(2525)
+    note(held, refused)
+    assert told() == [passes, credentials, credentials]
+
+
+def test_a_sender_that_is_refused_while_a_server_is_tried_again_is_told(held: Post) -> None:
+    over(held)
+    with held.world.acme_scope():
+        servers.end_pauses()
+    note(
+        held,
+        Outcome(
+            verdict=Verdict.PERMANENT, about=About.SENDER, phase=Phase.MAIL, failure=FailureCode.SENDER_REFUSED,
+            code=550, reply="550 no",
+        ),
+    )  # fmt: skip
+    assert row(held).paused_reason == "sender_refused"
+    assert len(mails(held)) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 import pytest
@@ -133,3 +134,62 @@ def test_a_letter_that_was_refused_takes_no_room_for_long(post: Post, redis_clie
         post.due_now()
         send_until(post, {"failed": 2, "sent": 4, "queued": 1})
         assert len(own.messages) == 4
+
+
+def test_a_server_that_says_too_fast_is_left_alone_for_as_long_as_it_takes(post: Post) -> None:
+    refused = 0
+
+    def answer(verb: str, _argument: str) -> str | None:
+        nonlocal refused
+        if verb != "DATA" or len(own.messages) < 20:
+            return None
+        refused += 1
+        return "454 Throttling failure: Maximum sending rate exceeded."
+
+    with MailServer(answer=answer) as own:
+        post.use(own)
+        limit(post, per_hour=1000, connections=2)
+        for number in range(60):
+            post.welcome(f"r{number}@friends.test")
+        for _ in range(3):
+            post.send()
+        # What was granted and not sent is given back, which ends no rest that the server asked for.
+        assert 0 < refused <= 2
+        assert len(own.messages) == 20
+        assert states(post) == {"sent": 20, "queued": 40 - refused, "deferred": refused}
+        with db.system_scope("tests"):
+            assert post.address_id in servers.resting()
+
+
+def test_another_lane_of_a_server_that_said_too_fast_waits_too(post: Post) -> None:
+    with MailServer() as own:
+        post.use(own)
+        post.welcome()
+        with db.system_scope("tests") as session, db.transaction():
+            session.execute(update(MailServerRow).values(told_to_wait_until=db.clock(60)))
+        with post.world.acme_scope():
+            route = servers.route_of(post.address_id)
+            allowance = servers.take(route, 5)
+            assert allowance.granted == 0
+            assert allowance.again_at == route.told_to_wait_until
+            servers.give_back(route, 1)
+        post.send()
+        assert own.messages == []
+        assert states(post) == {"queued": 1}
+
+
+def test_a_longer_wait_is_never_made_shorter_by_our_own_counts(post: Post) -> None:
+    with MailServer() as own:
+        post.use(own)
+        limit(post, per_minute=1)
+        with post.world.acme_scope():
+            route = servers.route_of(post.address_id)
+            assert route.server_id is not None
+            assert route.server_version is not None
+            until = db.now() + dt.timedelta(hours=1)
+            servers.rest(route.server_id, route.server_version, until=until)
+            servers.rest(route.server_id, route.server_version, until=db.now())
+            servers.take(route, 1)
+            servers.take(route, 1)
+        with db.system_scope("tests"):
+            assert servers.resting()[post.address_id] == until

@@ -230,9 +230,9 @@ def test_a_limit_by_the_second_holds_nothing(own: Post) -> None:
     note(own, said("quota", renews=Renewal.SECOND, code=454))
     own.world.tick()
     assert (row(own).state, row(own).failures_in_a_row) == ("ready", 0)
-    rests_until = row(own).rests_until
-    assert rests_until is not None
-    assert 0 < (rests_until - db.now()).total_seconds() <= 5
+    waits_until = row(own).told_to_wait_until
+    assert waits_until is not None
+    assert 0 < (waits_until - db.now()).total_seconds() <= 5
     assert states(own) == ["queued"] * 3
     assert mails(own) == []
 

@@ -10,6 +10,10 @@ from panel.smtp.outcome import About, Phase, Renewal, Verdict
 from panel.smtp.reply import Reply
 from panel.smtp.rows import Row, Source
 
+M365 = (
+    "554 5.2.0 STOREDRV.Submission.Exception:OutboundSpamException; Failed to process message due to a permanent "
+    "exception with message WASCL UserAction verdict is not None. Actual verdict is "
+)
 EXAMPLES = [(number, example) for number, row in enumerate(TABLE, 1) for example in row.examples]
 
 
@@ -83,6 +87,37 @@ def test_no_two_rows_ask_for_the_same() -> None:
         ("rcpt 550 5.1.1 No such user", "recipient", "permanent", None),
         ("rcpt 550 Quota Exceeded", "recipient", "permanent", None),
         ("final_dot 554 5.7.1 Spam", "message", "permanent", None),
+        # What whole campaigns must not fail for.
+        (f"final_dot {M365}RefuseQuota. [Hostname=x]", "quota", "temporary", "day"),
+        (f"final_dot {M365}HipNotify. [Hostname=x]", "sender", "permanent", None),
+        ("rcpt 550 5.7.1 Email quota exceeded.", "quota", "temporary", "day"),
+        ("rcpt 554 5.7.1 <mail.x.test[192.0.2.1]>: Client host rejected: Access denied", "server", "permanent", None),
+        ("rcpt 554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen", "server", "permanent", None),
+        ("rcpt 550 5.7.1 <x>: Helo command rejected: Host not found", "server", "permanent", None),
+        ("rcpt 450 4.7.1 <x>: Helo command rejected: Host not found", "server", "temporary", None),
+        ("rcpt 550 x [192.0.2.1] is not permitted to relay through this server", "server", "permanent", None),
+        ("rcpt 553 sorry, that domain isn't in my list of allowed rcpthosts", "server", "permanent", None),
+        ("rcpt 550 5.7.1 Invalid credentials for relay [192.0.2.1]", "server", "permanent", None),
+        ("mail 550 5.7.0 Mail relay denied [192.0.2.1]", "server", "permanent", None),
+        ("rcpt 450 4.1.8 <a@x.test>: Sender address rejected: Domain not found", "sender", "temporary", None),
+        ("rcpt 450 4.7.25 Client host rejected: cannot find your hostname", "server", "temporary", None),
+        ("rcpt 450 4.2.0 <a@x.test>: Recipient address rejected: Greylisted", "recipient", "temporary", None),
+        ("final_dot 554 5.7.9 Message not accepted for policy reasons", "message", "permanent", None),
+        ("final_dot 554 5.7.9 no", "message", "permanent", None),
+        ("mail 535 5.7.8 Authentication credentials invalid", "credentials", "permanent", None),
+        # Our network address is blocked.
+        (
+            "mail 550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet "
+            "service provider since part of their network is on our block list (S3140).",
+            "server",
+            "permanent",
+            None,
+        ),
+        ("mail 553 5.7.1 [BL21] Connections will not be accepted", "server", "permanent", None),
+        ("mail 550 mailbox unavailable Reject due to policy restrictions", "server", "permanent", None),
+        ("final_dot 554 Transaction failed Reject due to policy restrictions", "message", "permanent", None),
+        ("mail 421 4.4.2 Message submission rate for this client has exceeded", "quota", "temporary", "minute"),
+        ("auth 451 You have exceeded your messaging limits", "quota", "temporary", "unknown"),
     ],
 )
 def test_it_knows_the_big_providers(example: str, about: str, verdict: str, renews: str | None) -> None:
