@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -343,7 +344,12 @@ def _attempt_row(one: Ended) -> Row:
 
 def _sending_row(one: Sending) -> Row:
     server = None if one.server_id is None else one.server_id.hex
-    return *_of(one), server, one.server_version, json.dumps(one.sent_from)
+    return *_of(one), server, one.server_version, _text(**one.sent_from)
+
+
+@lru_cache(maxsize=256)
+def _text(**envelope: Any) -> str:
+    return json.dumps(envelope)  # the same for all letters of a route
 
 
 def _of(one: Begun | Ended | Sending) -> Row:

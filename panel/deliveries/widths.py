@@ -10,7 +10,7 @@ from typing import Final
 
 FIRST: Final = 2
 _UNPROVEN: Final = 1
-_GROW_AFTER: Final = 20
+_GROW_AFTER: Final = 10
 """Letters accepted in a row, over all of a lane's connections, that earn it another one."""
 _SHY_FOR: Final = 60.0
 """Seconds without growth after a server minded."""

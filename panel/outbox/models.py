@@ -44,7 +44,7 @@ class Delivery(AccountOwned, Base):
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        UniqueConstraint("account_id", "id"),
+        UniqueConstraint("account_id", "id"),  # also the order of the log
         # One event mails one recipient one notification once; a person's *Resend* makes a new row beside it.
         Index(
             "uq_deliveries_event_notification_recipient",
@@ -84,7 +84,6 @@ class Delivery(AccountOwned, Base):
         ),
         Index("ix_deliveries_claimed", "lease_until", sqlite_where=text(_CLAIMED), postgresql_where=text(_CLAIMED)),
         Index("ix_deliveries_held", "account_id", "held_at", sqlite_where=text(_HELD), postgresql_where=text(_HELD)),
-        Index("ix_deliveries_log", "account_id", "id"),
         Index("ix_deliveries_log_state", "account_id", "state", "id"),
         Index("ix_deliveries_made_at", "account_id", "made_at"),
         Index("ix_deliveries_sent", "server_id", "sent_at", sqlite_where=text(_SENT), postgresql_where=text(_SENT)),
