@@ -217,7 +217,7 @@ class Line:
                 return
         self._flush()
         self._lane.settled(parcel)
-        if outcome.failure in _MINDED:
+        if outcome.failure in _MINDED or decision.state == "uncertain":
             self._lane.minded()
         if decision.pause is not None or parcel.route.failing:
             # What the server's trouble or recovery means for the rest is looked at anew, before anything else is sent.
