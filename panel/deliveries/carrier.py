@@ -129,6 +129,12 @@ class Carrier:
             session.quit()
             self._ended(session)
 
+    def give_up(self, session: Session) -> None:
+        """Closes a connection without a word."""
+        self.unwatch(session)
+        session.close()
+        self._ended(session)
+
     @staticmethod
     def begun(parcel: Parcel) -> Begun | None:
         """The attempt to be written before the letter's envelope leaves; None if that was done before."""

@@ -98,51 +98,66 @@ class Line:
             session.wait_by(self._lane.hub.wait)
             self._carrier.watch(session)
             return session
+        self._offered.append(parcel)  # where `run` finds it, whatever is raised here
         slot = uuid.uuid4().hex
         if not self._may_sign_in(parcel, slot):
+            self._lane.put_back([self._offered.popleft()])
+            self._lane.wait_its_turn(self)
             return None
-        outcome = None
+        session = None
         try:
             self._begin(parcel)
             session = self._carrier.open(parcel, ride=self._rides, wait=self._lane.hub.wait)
             self._carrier.hold_slot(session, parcel.route, slot)
+            with db.account_scope(parcel.claim.account_id):
+                servers.signed_in(parcel.route)
         except SmtpFailure as failure:
-            outcome = failure.outcome
-        except LeaseLost:
-            self._signed_in(parcel, None)
-            self._free(parcel, slot)
-            self._drop(parcel)
+            self._not_signed_in(parcel, slot, failure.outcome)
+            self._settle(failure.outcome)
             return None
-        self._signed_in(parcel, outcome)
-        if outcome is not None:
-            self._free(parcel, slot)
-            self._offered.append(parcel)
-            self._settle(outcome)
+        except LeaseLost:
+            self._not_signed_in(parcel, slot)
+            self._drop(self._offered.popleft())
+            return None
+        except BaseException:
+            self._leave(parcel, slot, session)
+            raise
+        self._offered.popleft()
         return session
+
+    def _may_sign_in(self, parcel: Parcel, slot: str) -> bool:
+        """Whether there may be one more connection to the letter's server; if so, the slot is taken and it counts."""
+        if not servers.take_slot(parcel.route, slot, lasts=self._carrier.settings.tuning.lease):
+            return False
+        allowed = False
+        try:
+            with db.account_scope(parcel.claim.account_id):
+                allowed = servers.may_sign_in(parcel.route)
+        finally:
+            if not allowed:
+                self._free(parcel, slot)
+        return allowed
+
+    def _not_signed_in(self, parcel: Parcel, slot: str, outcome: Outcome | None = None) -> None:
+        try:
+            with db.account_scope(parcel.claim.account_id):
+                servers.sign_in_ended(parcel.route, outcome)
+        finally:
+            self._free(parcel, slot)
+
+    def _leave(self, parcel: Parcel, slot: str, session: Session | None) -> None:
+        """A fault of ours ended the connection's beginning: nothing of it may stay behind."""
+        if session is not None:
+            self._carrier.give_up(session)
+        try:
+            self._not_signed_in(parcel, slot)
+        except SQLAlchemyError as error:
+            log.warning("a sign-in stays counted until it is forgotten", error=type(error).__name__)
 
     @staticmethod
     def _free(parcel: Parcel, slot: str) -> None:
         if parcel.route.server_id is not None:
             servers.free_slot(parcel.route.server_id, slot)
-
-    def _may_sign_in(self, parcel: Parcel, slot: str) -> bool:
-        allowed = servers.take_slot(parcel.route, slot, lasts=self._carrier.settings.tuning.lease)
-        if allowed:
-            with db.account_scope(parcel.claim.account_id):
-                allowed = servers.may_sign_in(parcel.route)
-            if not allowed:
-                self._free(parcel, slot)
-        if not allowed:
-            self._lane.put_back([parcel])
-            self._lane.wait_its_turn(self)
-        return allowed
-
-    def _signed_in(self, parcel: Parcel, outcome: Outcome | None) -> None:
-        with db.account_scope(parcel.claim.account_id):
-            if outcome is None and parcel.begun:
-                servers.signed_in(parcel.route)
-            else:
-                servers.sign_in_ended(parcel.route, outcome)
 
     def _offer(self, first: Parcel) -> Iterator[Submission]:
         """The letters that go over this connection, each when the session asks for it."""
