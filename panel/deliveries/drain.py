@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 
 from panel import db, queue
 from panel.config import Settings
@@ -20,7 +21,7 @@ from panel.deliveries import claims
 from panel.deliveries.carrier import Carrier
 from panel.deliveries.claims import LaneKey
 from panel.deliveries.heartbeat import Heartbeat
-from panel.deliveries.lane import Lane
+from panel.deliveries.lane import STALLED, Lane
 from panel.deliveries.widths import Widths
 from panel.livesteps import StepBoard
 from panel.servers import service as servers
@@ -34,6 +35,7 @@ MAX_STALLED: Final = 64
 _POLL: Final = 0.05
 _LOOK_FOR_RESTS: Final = 0.5
 _NOTHING_FOUND: Final = 0.3  # seconds until a lane where others were quicker is looked at again
+_AFTER_AN_ERROR: Final = 0.5  # seconds until a database that was away is asked again
 _PATIENCE: Final = 6.0  # seconds that a shutdown waits for letters in flight before it breaks them off
 _FORGET: Final = 3600.0
 
@@ -57,25 +59,35 @@ class Drain:
         self._ended = threading.Semaphore(0)
 
     def run(self) -> None:
-        """Sends until nothing is due any more, or the slice is over and no lane is waiting for its server."""
-        end = time.monotonic() + self._settings.tuning.slice
+        """Sends until nothing is due any more, or a slice is over and no lane is waiting for its server."""
         with Heartbeat(self._renew, self._settings.tuning.lease):
-            while not stopping.is_set():
-                over = time.monotonic() > end
-                if over and any(lane.stalled for lane in self._lanes):
-                    # Ending now would let every account wait for one server.
-                    end, over = time.monotonic() + self._settings.tuning.slice, False
-                if over:
-                    break
-                started = self._start_lanes()
-                if not self._lanes and not self._resting:
-                    break
-                if not started:
-                    self._collect(_POLL)
-            self._finish()
+            self._start_and_collect()
+            while not self._finish():
+                self._start_and_collect()
         self._widths.forget(idle=_FORGET)
         if not stopping.is_set() and self._something_due():
             queue.ring_delivery()
+
+    def _start_and_collect(self) -> None:
+        end = time.monotonic() + self._settings.tuning.slice
+        while not stopping.is_set():
+            over = time.monotonic() > end
+            if over and any(lane.stalled for lane in self._lanes):
+                # Ending now would let every account wait for one server.
+                end, over = time.monotonic() + self._settings.tuning.slice, False
+            if over:
+                return
+            try:
+                started = self._start_lanes()
+            except SQLAlchemyError as error:
+                # The lanes that run go on, and need the heartbeat; whether anything is due is looked at again.
+                log.warning("the database is away; no lanes are started", error=type(error).__name__)
+                self._collect(_AFTER_AN_ERROR)
+                continue
+            if not self._lanes and not self._resting:
+                return
+            if not started:
+                self._collect(_POLL)
 
     def close(self) -> None:
         """Says goodbye to the servers."""
@@ -136,13 +148,22 @@ class Drain:
             if rest:
                 self._resting[lane.key.lane] = time.monotonic() + rest
 
-    def _finish(self) -> None:
-        deadline = time.monotonic() + _PATIENCE
+    def _finish(self) -> bool:
+        """Asks all lanes to end. Whether they have: where one waits for its server, the others' accounts do not."""
         for lane in self._lanes:
             lane.end()
+        until = time.monotonic() + STALLED
+        while self._lanes and not stopping.is_set() and time.monotonic() < until:
+            self._collect(_POLL)
+        if stopping.is_set():
+            self._shut_down()
+        return not self._lanes
+
+    def _shut_down(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
         while self._lanes:
             self._collect(_POLL)
-            if stopping.is_set() and time.monotonic() > deadline:
+            if time.monotonic() > deadline:
                 log.warning("breaking off letters in flight", lanes=len(self._lanes))
                 self._carrier.abort()
                 deadline = time.monotonic() + _PATIENCE
@@ -156,5 +177,9 @@ class Drain:
 
     @staticmethod
     def _something_due() -> bool:
-        with db.system_scope("a worker looks whether to ring again"):
-            return bool(claims.lanes_due(busy=servers.resting().keys(), limit=1))
+        try:
+            with db.system_scope("a worker looks whether to ring again"):
+                return bool(claims.lanes_due(busy=servers.resting().keys(), limit=1))
+        except SQLAlchemyError as error:
+            log.warning("the database is away; nobody knows whether something is due", error=type(error).__name__)
+            return True

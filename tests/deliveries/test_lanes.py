@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
+
+from sqlalchemy import event, text
 
 from panel import db
 from panel.addresses.models import OutboundAddress
@@ -12,6 +15,23 @@ from panel.servers import service as servers
 from tests.deliveries.conftest import Post
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
 from tests.support.wait import wait_for
+
+
+class _Slow(ScriptedServer):
+    """Hears a letter, and answers its final dot when it is let go."""
+
+    def __init__(self) -> None:
+        self.has_it, self.let_go = threading.Event(), threading.Event()
+        super().__init__(self._take)
+
+    def _take(self, peer: Peer) -> None:
+        peer.greet("8BITMIME")
+        peer.take_envelope()
+        peer.hear_letter()
+        self.has_it.set()
+        self.let_go.wait(30)
+        peer.say("250 taken")
+        peer.hear("QUIT")
 
 
 def _second_campaign(post: Post, port: int) -> uuid.UUID:
@@ -55,3 +75,49 @@ def test_a_stalled_server_keeps_nobody_else_waiting(post: Post) -> None:
         drain.join(20)
     assert not drain.is_alive()
     assert post.get(quick).state == "sent"
+
+
+def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_waiting(post: Post) -> None:
+    with _Slow() as slow, MailServer() as working:
+        post.use(slow.port)
+        stuck = post.welcome("stuck@friends.test")
+        post.campaign_id = _second_campaign(post, working.port)
+        allowed = f"127.0.0.1:{slow.port},127.0.0.1:{working.port}"
+        post.world.reconfigure(OWNPOST_SMTP_ALLOW=allowed, OWNPOST_SLICE_SECONDS="0.2")
+        drain = threading.Thread(target=post.send)
+        drain.start()
+        assert slow.has_it.wait(10)
+        time.sleep(0.5)  # the slice is over
+        quick = post.welcome("quick@friends.test")
+        working.wait_for(1, timeout=10)
+        assert post.get(stuck).state == "sending"
+        slow.let_go.set()
+        drain.join(20)
+    assert not drain.is_alive()
+    assert [post.get(one).state for one in (stuck, quick)] == ["sent", "sent"]
+
+
+def test_lanes_go_on_while_the_database_is_away_and_others_start_when_it_is_back(post: Post) -> None:
+    failed = threading.Event()
+    with _Slow() as slow, MailServer() as working:
+        post.use(slow.port)
+        first = post.welcome("first@friends.test")
+        post.campaign_id = _second_campaign(post, working.port)
+        post.world.reconfigure(OWNPOST_SMTP_ALLOW=f"127.0.0.1:{slow.port},127.0.0.1:{working.port}")
+        drain = threading.Thread(target=post.send)
+        drain.start()
+        assert slow.has_it.wait(10)
+        event.listen(db.engine(), "handle_error", lambda _context: failed.set())
+        with db.engine().begin() as connection:
+            connection.execute(text("ALTER TABLE deliveries RENAME TO away"))
+        assert failed.wait(10)
+        drain.join(0.5)
+        with db.engine().begin() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO deliveries"))
+        assert drain.is_alive()
+        second = post.welcome("second@friends.test")
+        working.wait_for(1, timeout=10)
+        slow.let_go.set()
+        drain.join(20)
+    assert not drain.is_alive()
+    assert [post.get(one).state for one in (first, second)] == ["sent", "sent"]
