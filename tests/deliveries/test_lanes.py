@@ -6,11 +6,13 @@ import threading
 import time
 import uuid
 
+import pytest
 from sqlalchemy import event, text
 
 from panel import db
 from panel.addresses.models import OutboundAddress
 from panel.campaigns import service as campaigns
+from panel.outbox import service as outbox
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
@@ -18,13 +20,17 @@ from tests.support.wait import wait_for
 
 
 class _Slow(ScriptedServer):
-    """Hears a letter, and answers its final dot when it is let go."""
+    """Hears a letter, and answers its final dot when it is let go; or greets nobody before that."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, greets: bool = True) -> None:
         self.has_it, self.let_go = threading.Event(), threading.Event()
+        self._greets = greets
         super().__init__(self._take)
 
     def _take(self, peer: Peer) -> None:
+        if not self._greets:
+            self.has_it.set()
+            self.let_go.wait(30)
         peer.greet("8BITMIME")
         peer.take_envelope()
         peer.hear_letter()
@@ -75,6 +81,27 @@ def test_a_stalled_server_keeps_nobody_else_waiting(post: Post) -> None:
         drain.join(20)
     assert not drain.is_alive()
     assert post.get(quick).state == "sent"
+
+
+@pytest.mark.parametrize("greets", [True, False], ids=["at the final dot", "before its greeting"])
+def test_a_system_letter_does_not_wait_for_the_accounts_own_server(post: Post, greets: bool) -> None:
+    with _Slow(greets=greets) as slow:
+        post.use(slow.port)
+        stuck = post.welcome("stuck@friends.test")
+        drain = threading.Thread(target=post.send)
+        drain.start()
+        assert slow.has_it.wait(10)
+        with post.world.acme_scope():
+            letter = outbox.put_system_letter(
+                to_address="owner@acme.test", subject="Reset", text="Link", html=None, from_domain="ownpost.test"
+            )
+        [sent] = post.platform.wait_for(1, timeout=5)
+        assert sent.recipients == ("owner@acme.test",)
+        assert post.get(stuck).state == ("sending" if greets else "queued")
+        slow.let_go.set()
+        drain.join(20)
+    assert not drain.is_alive()
+    assert {post.get(one).state for one in (letter.id, stuck)} == {"sent"}
 
 
 def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_waiting(post: Post) -> None:
