@@ -45,12 +45,12 @@ def connection_key(route: Route) -> Hashable:
 
 
 class Carrier:
-    """What the lanes of a worker share."""
+    """What the lanes of a worker share. `stopping` is set when the process is to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stopping: threading.Event) -> None:
         self.settings = settings
         self.warm = WarmSessions(self._ended)
-        self.recorder = Recorder()
+        self.recorder = Recorder(stopping)
         self._lock = threading.Lock()
         self._talking: set[Session] = set()
         self._slots: dict[Session, tuple[uuid.UUID, str]] = {}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -50,7 +52,7 @@ class Drain:
         self._app = app
         self._settings = settings
         self._owner = f"worker-{uuid.uuid4()}"
-        self._carrier = Carrier(settings)
+        self._carrier = Carrier(settings, stopping)
         self._widths = Widths()
         self._lanes: set[Lane] = set()
         self._resting: dict[uuid.UUID, float] = {}
@@ -103,9 +105,27 @@ class Drain:
         claimed = claims.claim_one(delivery_id, owner=self._owner, lease=lease)
         if claimed is None:
             return False
-        with Heartbeat(lambda: self._renew([delivery_id]), lease):
+        with Heartbeat(lambda: self._renew([delivery_id]), lease), self._broken_off_by_a_shutdown():
             self._carrier.carry(LaneKey(db.account_id(), claimed.address_id), claimed, board)
         return True
+
+    @contextmanager
+    def _broken_off_by_a_shutdown(self) -> Iterator[None]:
+        """What is talked about in here goes on for _PATIENCE once the process is to stop."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not (over.wait(_POLL) or stopping.is_set()):
+                pass
+            while not over.wait(_PATIENCE):
+                log.warning("breaking off a letter in flight")
+                self._carrier.abort()
+
+        threading.Thread(target=watch, name="shutdown", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def _start_lanes(self) -> int:
         self._forget_ended()
