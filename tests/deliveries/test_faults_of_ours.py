@@ -6,9 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from panel import db, queue
+from panel.outbox import service as outbox
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
@@ -33,9 +34,23 @@ def forbidden(table: str, column: str) -> Iterator[None]:
     begin, end = _FORBID[db.engine().dialect.name]
     with db.engine().begin() as connection:
         connection.execute(text(begin.format(table=table, column=column)))
-    yield
+    try:
+        yield
+    finally:
+        with db.engine().begin() as connection:
+            connection.execute(text(end))
+
+
+@contextmanager
+def away(table: str) -> Iterator[None]:
+    """Takes a table away for a while."""
     with db.engine().begin() as connection:
-        connection.execute(text(end))
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO away"))
+    try:
+        yield
+    finally:
+        with db.engine().begin() as connection:
+            connection.execute(text(f"ALTER TABLE away RENAME TO {table}"))
 
 
 def test_a_sign_in_that_cannot_be_recorded_leaves_nothing_behind(post: Post) -> None:
@@ -71,4 +86,18 @@ def test_a_sign_in_that_cannot_be_recorded_leaves_nothing_behind(post: Post) -> 
         post.due_now()
         post.send()
         works.wait_for(1)
+    assert post.get(welcome).state == "sent"
+
+
+def test_a_letter_whose_words_cannot_be_read_now_is_not_given_up(post: Post) -> None:
+    welcome = post.welcome()
+    with away("notification_versions"):
+        post.send()
+    row = post.get(welcome)
+    assert (row.state, row.reason) == ("queued", None)
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(outbox.Delivery).values(lease_until=db.clock(-1)))
+    post.world.tick()  # which gives back what a lane left behind
+    post.due_now()
+    post.send()
     assert post.get(welcome).state == "sent"

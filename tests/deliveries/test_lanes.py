@@ -7,7 +7,7 @@ import time
 import uuid
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from panel import db
 from panel.addresses.models import OutboundAddress
@@ -15,6 +15,7 @@ from panel.campaigns import service as campaigns
 from panel.outbox import service as outbox
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
+from tests.deliveries.test_faults_of_ours import away
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
 from tests.support.wait import wait_for
 
@@ -135,12 +136,9 @@ def test_lanes_go_on_while_the_database_is_away_and_others_start_when_it_is_back
         drain.start()
         assert slow.has_it.wait(10)
         event.listen(db.engine(), "handle_error", lambda _context: failed.set())
-        with db.engine().begin() as connection:
-            connection.execute(text("ALTER TABLE deliveries RENAME TO away"))
-        assert failed.wait(10)
-        drain.join(0.5)
-        with db.engine().begin() as connection:
-            connection.execute(text("ALTER TABLE away RENAME TO deliveries"))
+        with away("deliveries"):
+            assert failed.wait(10)
+            drain.join(0.5)
         assert drain.is_alive()
         second = post.welcome("second@friends.test")
         working.wait_for(1, timeout=10)
