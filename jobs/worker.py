@@ -75,6 +75,7 @@ def run(settings: Settings, *, name: str, count: int) -> None:
 
 
 def _work(settings: Settings, name: str) -> None:
+    process.open_as_many_files_as_allowed()
     app = create_app(settings)
     gc.freeze()
     process.notify_ready()

@@ -31,9 +31,11 @@ from panel.servers import service as servers
 log = structlog.get_logger(__name__)
 
 MAX_LANES: Final = 96
-MAX_STALLED: Final = 64
-"""Lanes that may be waiting for servers that do not answer; the rest is kept for those that do."""
+MAX_WAITING: Final = 64
+"""Lanes that may wait for servers which say nothing, or have yet to show that they do; the rest is kept for those that
+have."""
 
+_ALL: Final = 1 << 20
 _POLL: Final = 0.05
 _LOOK_FOR_RESTS: Final = 0.5
 _NOTHING_FOUND: Final = 0.3  # seconds until a lane where others were quicker is looked at again
@@ -43,6 +45,15 @@ _FORGET: Final = 3600.0
 
 stopping = threading.Event()
 """Set when this process is to stop: lanes finish the letter in flight and give the rest back."""
+
+
+def room(*, lanes: int, waiting: int) -> tuple[int, int]:
+    """How many more lanes may be started; and how many of these for servers that have yet to show that they answer.
+
+    waiting: how many of the running ones have not shown it, or do so no longer.
+    """
+    more = max(0, MAX_LANES - lanes)
+    return more, max(0, min(more, MAX_WAITING - waiting))
 
 
 class Drain:
@@ -129,7 +140,7 @@ class Drain:
 
     def _start_lanes(self) -> int:
         self._forget_ended()
-        room = self._room()
+        more, unknown = self._room()
         now = time.monotonic()
         self._resting = {lane: until for lane, until in self._resting.items() if until > now}
         running = {lane.key.lane: lane for lane in self._lanes}
@@ -137,19 +148,27 @@ class Drain:
         with db.system_scope("a worker looks which lanes have something due"):
             if now > self._looked_at + _LOOK_FOR_RESTS:
                 self._at_limits, self._looked_at = set(servers.resting()), now
-            keys = claims.lanes_due(busy=busy | self._at_limits, limit=room + len(running))
+            # Where only those may start that have shown it, they can stand anywhere in the line.
+            limit = more + len(running) if unknown else _ALL
+            keys = claims.lanes_due(busy=busy | self._at_limits, limit=limit)
         started = 0
         for key in keys:
+            answers = self._widths.answers(key.lane)
             if key.lane in running:
                 running[key.lane].nudge()
-            elif started < room:
+            elif started < more and (answers or unknown):
                 self._start(key)
                 started += 1
+                unknown -= not answers
         return started
 
-    def _room(self) -> int:
-        stalled = sum(lane.stalled for lane in self._lanes)
-        return min(MAX_LANES - len(self._lanes), MAX_STALLED + len(self._lanes) - stalled - len(self._lanes) // 2)
+    def _room(self) -> tuple[int, int]:
+        for lane in self._lanes:
+            if lane.stalled:
+                self._widths.stalled(lane.key.lane)
+        return room(
+            lanes=len(self._lanes), waiting=sum(not self._widths.answers(lane.key.lane) for lane in self._lanes)
+        )
 
     def _start(self, key: LaneKey) -> None:
         lane = Lane(self._app, self._carrier, self._widths, key, owner=self._owner, ended=self._ended)

@@ -20,7 +20,7 @@ from tests.support.mailserver import MailServer, Peer, ScriptedServer
 from tests.support.wait import wait_for
 
 
-class _Slow(ScriptedServer):
+class Slow(ScriptedServer):
     """Hears a letter, and answers its final dot when it is let go; or greets nobody before that."""
 
     def __init__(self, *, greets: bool = True) -> None:
@@ -41,14 +41,14 @@ class _Slow(ScriptedServer):
         peer.hear("QUIT")
 
 
-def _second_campaign(post: Post, port: int) -> uuid.UUID:
+def second_campaign(post: Post, port: int, email: str = "second@acme.test") -> uuid.UUID:
     """A campaign with an address and a server of its own."""
     entry = servers.Entry(
         preset="other", host="127.0.0.1", port=port, security="none", auth="auto", username="", password=""
     )
     with post.world.acme_scope():
         with db.transaction() as session:
-            address = OutboundAddress(id=uuid.uuid4(), email="second@acme.test", confirmed_at=db.now())
+            address = OutboundAddress(id=uuid.uuid4(), email=email, confirmed_at=db.now())
             session.add(address)
         servers.note_passed(address.id, entry)
         servers.save(address.id, entry, servers.By())
@@ -67,7 +67,7 @@ def test_a_stalled_server_keeps_nobody_else_waiting(post: Post) -> None:
     with ScriptedServer(stall) as stalled, MailServer() as working:
         post.use(stalled.port)
         stuck = post.welcome("stuck@friends.test")
-        second = _second_campaign(post, working.port)
+        second = second_campaign(post, working.port)
         post.world.reconfigure(OWNPOST_SMTP_ALLOW=f"127.0.0.1:{stalled.port},127.0.0.1:{working.port}")
         drain = threading.Thread(target=post.send)
         drain.start()
@@ -86,7 +86,7 @@ def test_a_stalled_server_keeps_nobody_else_waiting(post: Post) -> None:
 
 @pytest.mark.parametrize("greets", [True, False], ids=["at the final dot", "before its greeting"])
 def test_a_system_letter_does_not_wait_for_the_accounts_own_server(post: Post, greets: bool) -> None:
-    with _Slow(greets=greets) as slow:
+    with Slow(greets=greets) as slow:
         post.use(slow.port)
         stuck = post.welcome("stuck@friends.test")
         drain = threading.Thread(target=post.send)
@@ -106,10 +106,10 @@ def test_a_system_letter_does_not_wait_for_the_accounts_own_server(post: Post, g
 
 
 def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_waiting(post: Post) -> None:
-    with _Slow() as slow, MailServer() as working:
+    with Slow() as slow, MailServer() as working:
         post.use(slow.port)
         stuck = post.welcome("stuck@friends.test")
-        post.campaign_id = _second_campaign(post, working.port)
+        post.campaign_id = second_campaign(post, working.port)
         allowed = f"127.0.0.1:{slow.port},127.0.0.1:{working.port}"
         post.world.reconfigure(OWNPOST_SMTP_ALLOW=allowed, OWNPOST_SLICE_SECONDS="0.2")
         drain = threading.Thread(target=post.send)
@@ -127,10 +127,10 @@ def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_
 
 def test_lanes_go_on_while_the_database_is_away_and_others_start_when_it_is_back(post: Post) -> None:
     failed = threading.Event()
-    with _Slow() as slow, MailServer() as working:
+    with Slow() as slow, MailServer() as working:
         post.use(slow.port)
         first = post.welcome("first@friends.test")
-        post.campaign_id = _second_campaign(post, working.port)
+        post.campaign_id = second_campaign(post, working.port)
         post.world.reconfigure(OWNPOST_SMTP_ALLOW=f"127.0.0.1:{slow.port},127.0.0.1:{working.port}")
         drain = threading.Thread(target=post.send)
         drain.start()
