@@ -244,9 +244,11 @@ def renew(delivery_ids: Collection[int], *, owner: str, lease: float) -> None:
     """Lengthens this owner's leases on these. One that was taken from it stays taken. In a system scope."""
     with db.transaction() as session:
         for some in _slices(sorted(delivery_ids)):
+            mine = select(Delivery.id).where(Delivery.id.in_(some), Delivery.lease_owner == owner)
+            in_order = session.scalars(mine.order_by(Delivery.id).with_for_update())  # as everybody locks them
             session.execute(
                 update(Delivery)
-                .where(Delivery.id.in_(some), Delivery.lease_owner == owner)
+                .where(Delivery.id.in_(list(in_order)), Delivery.lease_owner == owner)
                 .values(lease_until=db.clock(lease), next_attempt_at=db.clock(lease))
                 .execution_options(synchronize_session=False)
             )

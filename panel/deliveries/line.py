@@ -15,6 +15,7 @@ from panel import db
 from panel.deliveries import parcels, record
 from panel.deliveries.carrier import connection_key
 from panel.deliveries.claims import LeaseLost
+from panel.deliveries.decide import GIVE_UP_AFTER, wait_after
 from panel.deliveries.parcels import Parcel
 from panel.deliveries.record import Ended
 from panel.deliveries.recorder import Entry
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 NOT_NOW: Final = 1.0  # seconds until what could not be done now is tried again
-_AFTER_A_FAULT: Final = 300.0  # seconds until a letter that a fault of ours kept from being sent is tried again
 _TRIES: Final = 2  # connections that may end before the server has heard of a letter, until that counts against it
 _MINDED: Final = (FailureCode.SERVER_BUSY, FailureCode.CONNECT_FAILED, FailureCode.CONNECT_TIMEOUT)
 
@@ -253,13 +253,14 @@ class Line:
         self._lane.settled(parcel)
 
     def _put_off(self) -> None:
-        """Keeps a letter that makes us fail from being tried over and over: it waits like after a refusal."""
+        """Keeps a letter that makes us fail from being tried over and over: it waits, and ends, like after refusals."""
         try:
             with db.account_scope(self._lane.key.account_id):
                 for parcel in (*self._offered, *self._again):
                     claim = parcel.claim
                     if parcel.begun and not parcel.began:
                         record.abandoned(claim)
-                    outbox.put_off(claim.delivery_id, fence=claim.fence, reason="internal_error", wait=_AFTER_A_FAULT)
+                    wait = None if parcel.trying > GIVE_UP_AFTER else wait_after(parcel.attempts)
+                    outbox.put_off(claim.delivery_id, fence=claim.fence, reason="internal_error", wait=wait)
         except SQLAlchemyError as error:
             log.warning("deliveries wait for their leases to lapse", error=type(error).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def test_a_sign_in_that_cannot_be_recorded_leaves_nothing_behind(post: Post) -> 
         assert left.wait(2)
     assert queue.connection().zcard(f"ownpost:connections:{server.id}") == 0
     row = post.get(welcome)
-    assert (row.state, row.reason, row.lease_owner, row.attempts) == ("deferred", "internal_error", None, 0)
+    assert (row.state, row.reason, row.lease_owner, row.attempts) == ("deferred", "internal_error", None, 1)
     with post.world.acme_scope():
         again = servers.for_address(post.address_id)
         assert again is not None
@@ -101,3 +102,21 @@ def test_a_letter_whose_words_cannot_be_read_now_is_not_given_up(post: Post) -> 
     post.due_now()
     post.send()
     assert post.get(welcome).state == "sent"
+
+
+def test_a_letter_that_always_makes_us_fail_is_tried_by_the_schedule_and_given_up(post: Post) -> None:
+    with MailServer(username="u", password="p") as own:
+        post.use(own, username="u", password="p")
+        welcome = post.welcome()
+        with forbidden("mail_servers", "proven_version"):
+            for attempts, minutes in ((1, 1), (2, 5), (3, 15)):
+                post.send()
+                row = post.get(welcome)
+                assert (row.state, row.reason, row.attempts) == ("deferred", "internal_error", attempts)
+                assert minutes - 0.5 < (row.next_attempt_at - db.now()) / dt.timedelta(minutes=1) < minutes * 1.1
+                post.due_now()
+            with db.system_scope("tests"), db.transaction() as session:
+                session.execute(update(outbox.Delivery).values(trying_since=db.now() - dt.timedelta(hours=73)))
+            post.send()
+        row = post.get(welcome)
+    assert (row.state, row.reason, row.attempts) == ("failed", "internal_error", 4)
