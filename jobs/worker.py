@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 _OWN_JOB = re.compile(r"jobs\.[a-z_]+\.[a-z_]+")
+_STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 class OwnJob(Job):
@@ -74,6 +75,7 @@ def run(settings: Settings, *, name: str, count: int) -> None:
 
 
 def _work(settings: Settings, name: str) -> None:
+    process.open_as_many_files_as_allowed()
     app = create_app(settings)
     gc.freeze()
     process.notify_ready()
@@ -92,8 +94,8 @@ class _Children:
         self._stopping = False
 
     def run(self, count: int) -> None:
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+        for number in _STOP:
+            signal.signal(number, self._stop)
         for _ in range(count):
             self._fork()
         process.notify_ready()
@@ -106,13 +108,20 @@ class _Children:
                 self._fork()
 
     def _fork(self) -> None:
+        """Starts one more, unless all are to stop."""
         parent = os.getpid()
-        pid = os.fork()
-        if pid:
-            self._pids.add(pid)
-            return
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # A signal that comes meanwhile waits until the child is among those whom `_stop` tells.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+        try:
+            pid = None if self._stopping else os.fork()
+            if pid:
+                self._pids.add(pid)
+            if pid != 0:
+                return
+            for number in _STOP:
+                signal.signal(number, signal.SIG_DFL)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
         process.die_with_parent(parent)
         os.environ.pop("NOTIFY_SOCKET", None)
         try:
@@ -123,4 +132,5 @@ class _Children:
     def _stop(self, number: int, _frame: object) -> None:
         self._stopping = True
         for pid in self._pids:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)

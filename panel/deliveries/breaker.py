@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from sqlalchemy import select
+
 from panel import db
 from panel.deliveries import holds, renewal
 from panel.deliveries.decide import FAILURES_BEFORE_PAUSE, Decision, pause_length, short_rest
@@ -22,7 +24,7 @@ def note(route: Route, outcome: Outcome, decision: Decision) -> None:
             holds.free(holds.of_server(route), limit=holds.PIECE)  # what is left has a job of its own
         return
     if decision.pause == "rate":
-        until = db.now() + dt.timedelta(seconds=short_rest(outcome) or 0.0)
+        until = _now() + dt.timedelta(seconds=short_rest(outcome) or 0.0)
         servers.rest(route.server_id, route.server_version, until=until)
         return
     if _fail(route, outcome, decision.pause):
@@ -49,13 +51,19 @@ def _fail(route: Route, outcome: Outcome, reason: str) -> bool:
 
 
 def _until(route: Route, outcome: Outcome, reason: str, failures: int) -> dt.datetime | None:
-    now = db.now()
+    now = _now()
     if reason == "quota":
         assert route.server_id is not None
         return renewal.renews_at(route.server_id, outcome, failures=failures, now=now)
     if reason == "server":
         return now + dt.timedelta(seconds=pause_length(failures))
     return None  # until somebody mends it
+
+
+def _now() -> dt.datetime:
+    """By the database's clock, with which the ends of rests are compared."""
+    now: dt.datetime = db.session().execute(select(db.clock())).scalar_one()
+    return now
 
 
 def _at_once(outcome: Outcome) -> bool:

@@ -50,12 +50,12 @@ def connection_key(route: Route) -> Hashable:
 
 
 class Carrier:
-    """What the lanes of a worker share."""
+    """What the lanes of a worker share. `stopping` is set when the process is to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stopping: threading.Event) -> None:
         self.settings = settings
         self.warm = WarmSessions(self._ended)
-        self.recorder = Recorder()
+        self.recorder = Recorder(stopping)
         self._lock = threading.Lock()
         self._talking: set[Session] = set()
         self._slots: dict[Session, tuple[uuid.UUID, str]] = {}
@@ -133,6 +133,12 @@ class Carrier:
         else:
             session.quit()
             self._ended(session)
+
+    def give_up(self, session: Session) -> None:
+        """Closes a connection without a word."""
+        self.unwatch(session)
+        session.close()
+        self._ended(session)
 
     @staticmethod
     def begun(parcel: Parcel) -> Begun | None:

@@ -42,15 +42,27 @@ from panel.outbox.service import PRIORITY, Attempt, Delivery
 
 @dataclass(frozen=True, slots=True)
 class LaneKey:
-    """Deliveries of one account that take the same route."""
+    """Deliveries of one account that take the same route. System letters are a lane of their own: they take the
+    platform server, whatever the account's own does."""
 
     account_id: uuid.UUID
     address_id: uuid.UUID | None
+    system: bool = False
 
     @property
     def lane(self) -> uuid.UUID:
-        """One id for it: the address's, or the account's for the default address."""
+        """One id for it: the address's, or the account's for the default address; one made of it for system letters."""
+        return uuid.uuid5(self.queue, "system letters") if self.system else self.queue
+
+    @property
+    def queue(self) -> uuid.UUID:
+        """Where its deliveries stand, in the index."""
         return self.address_id or self.account_id
+
+    @property
+    def priorities(self) -> Sequence[int]:
+        """Those of its deliveries."""
+        return [one for one in PRIORITIES if (one == PRIORITY["system"]) is self.system]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,12 @@ def lanes_due(*, busy: Collection[uuid.UUID], limit: int) -> list[LaneKey]:
     Leaps from lane to lane in the index, so that the number of deliveries does not matter. In a system scope.
     """
     rows = db.session().execute(_LANES_DUE, {"most": limit + len(busy)})
-    keys = [LaneKey(account_id, None if lane == account_id else lane) for lane, account_id in rows]
+    keys = [
+        LaneKey(account_id, None if queue == account_id else queue, is_system)
+        for queue, account_id, system, others in rows
+        for is_system, is_due in ((True, system), (False, others))
+        if is_due
+    ]
     return [key for key in keys if key.lane not in busy][:limit]
 
 
@@ -127,7 +144,9 @@ def _lanes_due() -> Select[Any]:
     due = {priority: of[priority] <= db.clock() for priority in PRIORITIES}
     urgency = case(*((due[priority], priority) for priority in PRIORITIES))
     since = case(*((due[priority], of[priority]) for priority in PRIORITIES))
-    query = select(found.c.lane, found.c.account_id).where(or_(*due.values()))
+    system = due[PRIORITY["system"]]
+    others = or_(*(one for one in due.values() if one is not system))
+    query = select(found.c.lane, found.c.account_id, system, others).where(or_(*due.values()))
     return query.order_by(urgency, since).limit(bindparam("most", type_=Integer()))
 
 
@@ -147,8 +166,8 @@ def claim(key: LaneKey, *, owner: str, limit: int, lease: float) -> list[Claimed
     """Claims up to `limit` due deliveries of a lane, most urgent and longest waiting first. In the account's scope."""
     with db.transaction() as session:
         connection, ids = session.connection(), list[int]()
-        wanted = {"in_lane": key.lane, "of_account": key.account_id}
-        for priority in PRIORITIES:
+        wanted = {"in_lane": key.queue, "of_account": key.account_id}
+        for priority in key.priorities:
             if len(ids) < limit:
                 here = {"of_priority": priority, "most": limit - len(ids)}
                 ids += connection.scalars(_NEXT, wanted | here)
@@ -272,9 +291,11 @@ def renew(delivery_ids: Collection[int], *, owner: str, lease: float) -> None:
     """Lengthens this owner's leases on these. One that was taken from it stays taken. In a system scope."""
     with db.transaction() as session:
         for some in _slices(sorted(delivery_ids)):
+            mine = select(Delivery.id).where(Delivery.id.in_(some), Delivery.lease_owner == owner)
+            in_order = session.scalars(mine.order_by(Delivery.id).with_for_update())  # as everybody locks them
             session.execute(
                 update(Delivery)
-                .where(Delivery.id.in_(some), Delivery.lease_owner == owner)
+                .where(Delivery.id.in_(list(in_order)), Delivery.lease_owner == owner)
                 .values(lease_until=db.clock(lease), next_attempt_at=db.clock(lease))
                 .execution_options(synchronize_session=False)
             )

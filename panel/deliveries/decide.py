@@ -55,7 +55,9 @@ def decide(
         case Verdict.ACCEPTED:
             return Decision("sent")
         case Verdict.UNKNOWN:
-            return Decision("uncertain", "no_reply")
+            # A server that dies at each final dot would make a whole campaign uncertain. A shutdown is not its doing.
+            blamed = own_server and outcome.failure is not FailureCode.CANCELED
+            return Decision("uncertain", "no_reply", pause="server" if blamed else None)
     # What broke after the body began goes back to its queue; a row that never said `sending` stays what it was.
     broke = "queued" if began and outcome.verdict is Verdict.NOT_SENT else "deferred"
     if outcome.failure is FailureCode.CANCELED:

@@ -33,6 +33,7 @@ class Hub:
         self._asleep: dict[int, tuple[Any, float]] = {}
         self._entries: list[tuple[Any, Entry]] = []
         self._alive = 0
+        self._late_looked_at = 0.0
         self._self = getcurrent()
 
     def start(self, line: Callable[[], None]) -> None:
@@ -70,16 +71,18 @@ class Hub:
             self._look(_TICK)
 
     def _look(self, patience: float) -> None:
-        """Finds whose socket has something to say, and whose time is up."""
-        if patience and self._asleep:
+        """Finds whose socket has something to say, and whose time is up: that at every _TICK, however much there is."""
+        waits = patience > 0.0
+        if waits and self._asleep:
             nearest = min(deadline for _, deadline in self._asleep.values())
             patience = max(0.0, min(patience, nearest - time.monotonic()))
         for number, events in self._epoll.poll(patience) if self._asleep or patience else ():
             found = self._asleep.pop(number, None)
             if found is not None:
                 self._ready.append((found[0], events))
-        if patience:
-            now = time.monotonic()
+        now = time.monotonic()
+        if waits or now >= self._late_looked_at + _TICK:
+            self._late_looked_at = now
             for number in [number for number, (_, deadline) in self._asleep.items() if deadline <= now]:
                 self._ready.append((self._asleep.pop(number)[0], 0))
 

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 FEWEST: Final = 10
 MOST: Final = 300
 _SECONDS: Final = 1.0  # of sending, that a batch is to last
-_STALLED: Final = 3.0  # seconds without a reply after which a lane is waiting for its server
+STALLED: Final = 3.0  # seconds without a reply after which a lane is waiting for its server
 
 
 class Lane(threading.Thread):
@@ -74,7 +74,7 @@ class Lane(threading.Thread):
     @property
     def stalled(self) -> bool:
         """Whether no server has said anything for long."""
-        return time.monotonic() - self._since > _STALLED
+        return time.monotonic() - self._since > STALLED
 
     @property
     def full(self) -> bool:

@@ -15,6 +15,7 @@ from panel import db
 from panel.deliveries import parcels, record
 from panel.deliveries.carrier import connection_key
 from panel.deliveries.claims import LeaseLost
+from panel.deliveries.decide import GIVE_UP_AFTER, wait_after
 from panel.deliveries.parcels import Parcel
 from panel.deliveries.record import Ended
 from panel.deliveries.recorder import Entry
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 NOT_NOW: Final = 1.0  # seconds until what could not be done now is tried again
-_AFTER_A_FAULT: Final = 300.0  # seconds until a letter that a fault of ours kept from being sent is tried again
 _TRIES: Final = 2  # connections that may end before the server has heard of a letter, until that counts against it
 _MINDED: Final = (FailureCode.SERVER_BUSY, FailureCode.CONNECT_FAILED, FailureCode.CONNECT_TIMEOUT)
 
@@ -98,51 +98,66 @@ class Line:
             session.wait_by(self._lane.hub.wait)
             self._carrier.watch(session)
             return session
+        self._offered.append(parcel)  # where `run` finds it, whatever is raised here
         slot = uuid.uuid4().hex
         if not self._may_sign_in(parcel, slot):
+            self._lane.put_back([self._offered.popleft()])
+            self._lane.wait_its_turn(self)
             return None
-        outcome = None
+        session = None
         try:
             self._begin(parcel)
             session = self._carrier.open(parcel, ride=self._rides, wait=self._lane.hub.wait)
             self._carrier.hold_slot(session, parcel.route, slot)
+            with db.account_scope(parcel.claim.account_id):
+                servers.signed_in(parcel.route)
         except SmtpFailure as failure:
-            outcome = failure.outcome
-        except LeaseLost:
-            self._signed_in(parcel, None)
-            self._free(parcel, slot)
-            self._drop(parcel)
+            self._not_signed_in(parcel, slot, failure.outcome)
+            self._settle(failure.outcome)
             return None
-        self._signed_in(parcel, outcome)
-        if outcome is not None:
-            self._free(parcel, slot)
-            self._offered.append(parcel)
-            self._settle(outcome)
+        except LeaseLost:
+            self._not_signed_in(parcel, slot)
+            self._drop(self._offered.popleft())
+            return None
+        except BaseException:
+            self._leave(parcel, slot, session)
+            raise
+        self._offered.popleft()
         return session
+
+    def _may_sign_in(self, parcel: Parcel, slot: str) -> bool:
+        """Whether there may be one more connection to the letter's server; if so, the slot is taken and it counts."""
+        if not servers.take_slot(parcel.route, slot, lasts=self._carrier.settings.tuning.lease):
+            return False
+        allowed = False
+        try:
+            with db.account_scope(parcel.claim.account_id):
+                allowed = servers.may_sign_in(parcel.route)
+        finally:
+            if not allowed:
+                self._free(parcel, slot)
+        return allowed
+
+    def _not_signed_in(self, parcel: Parcel, slot: str, outcome: Outcome | None = None) -> None:
+        try:
+            with db.account_scope(parcel.claim.account_id):
+                servers.sign_in_ended(parcel.route, outcome)
+        finally:
+            self._free(parcel, slot)
+
+    def _leave(self, parcel: Parcel, slot: str, session: Session | None) -> None:
+        """A fault of ours ended the connection's beginning: nothing of it may stay behind."""
+        if session is not None:
+            self._carrier.give_up(session)
+        try:
+            self._not_signed_in(parcel, slot)
+        except SQLAlchemyError as error:
+            log.warning("a sign-in stays counted until it is forgotten", error=type(error).__name__)
 
     @staticmethod
     def _free(parcel: Parcel, slot: str) -> None:
         if parcel.route.server_id is not None:
             servers.free_slot(parcel.route.server_id, slot)
-
-    def _may_sign_in(self, parcel: Parcel, slot: str) -> bool:
-        allowed = servers.take_slot(parcel.route, slot, lasts=self._carrier.settings.tuning.lease)
-        if allowed:
-            with db.account_scope(parcel.claim.account_id):
-                allowed = servers.may_sign_in(parcel.route)
-            if not allowed:
-                self._free(parcel, slot)
-        if not allowed:
-            self._lane.put_back([parcel])
-            self._lane.wait_its_turn(self)
-        return allowed
-
-    def _signed_in(self, parcel: Parcel, outcome: Outcome | None) -> None:
-        with db.account_scope(parcel.claim.account_id):
-            if outcome is None and parcel.begun:
-                servers.signed_in(parcel.route)
-            else:
-                servers.sign_in_ended(parcel.route, outcome)
 
     def _offer(self, first: Parcel) -> Iterator[Submission]:
         """The letters that go over this connection, each when the session asks for it."""
@@ -217,7 +232,7 @@ class Line:
                 return
         self._flush()
         self._lane.settled(parcel)
-        if outcome.failure in _MINDED:
+        if outcome.failure in _MINDED or decision.state == "uncertain":
             self._lane.minded()
         if decision.pause is not None or parcel.route.failing:
             # What the server's trouble or recovery means for the rest is looked at anew, before anything else is sent.
@@ -239,13 +254,14 @@ class Line:
         self._lane.settled(parcel)
 
     def _put_off(self) -> None:
-        """Keeps a letter that makes us fail from being tried over and over: it waits like after a refusal."""
+        """Keeps a letter that makes us fail from being tried over and over: it waits, and ends, like after refusals."""
         try:
             with db.account_scope(self._lane.key.account_id):
                 for parcel in (*self._offered, *self._again):
                     claim = parcel.claim
                     if parcel.begun and not parcel.began:
                         record.abandoned(claim)
-                    outbox.put_off(claim.delivery_id, fence=claim.fence, reason="internal_error", wait=_AFTER_A_FAULT)
+                    wait = None if parcel.trying > GIVE_UP_AFTER else wait_after(parcel.attempts)
+                    outbox.put_off(claim.delivery_id, fence=claim.fence, reason="internal_error", wait=wait)
         except SQLAlchemyError as error:
             log.warning("deliveries wait for their leases to lapse", error=type(error).__name__)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from panel import db
 from panel.config import Mailbox
@@ -70,6 +71,8 @@ def make(key: LaneKey, claimed: Sequence[Claimed], *, platform_from: Mailbox) ->
 def _letter(one: Claimed, envelope: Envelope) -> MakeLetter | None:
     try:
         return letters.maker_of(one, envelope)
+    except (SQLAlchemyError, MemoryError):
+        raise  # which says nothing of the letter
     except Exception as error:  # whatever is wrong with one letter keeps no other from being sent
         if not isinstance(error, TooLarge | ValueError):
             log.exception("a letter cannot be made", delivery=one.id)

@@ -26,7 +26,7 @@ REASONS: Final = {
     "server_paused": "Its server is paused.",
     "password_unreadable": "The stored password can no longer be read.",
     "interrupted": "The worker was stopped; it is tried again.",
-    "internal_error": "Something went wrong on our side; it is tried again.",
+    "internal_error": "Something went wrong on our side.",
     # What went wrong at the server (panel.smtp.outcome.FailureCode and About).
     "host_not_found": "The server’s name was not found.",
     "destination_not_allowed": "The server’s name leads to an address that may not be reached.",

@@ -50,6 +50,7 @@ from panel.suppressions import service as suppressions
 log = structlog.get_logger(__name__)
 
 _KEEP_TRYING: Final = 60.0  # seconds that a result waits for a database that is away
+_AT_THE_END: Final = 1.0  # the same in a process that is to stop
 _PLAIN: Final = "sent"  # the outcome of nearly every letter, for which statements are shared
 
 
@@ -73,9 +74,10 @@ class _Ticket:
 
 
 class Recorder:
-    """Shared by the connections of a worker."""
+    """Shared by the connections of a worker. `stopping` is set when the process is to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
         self._lock = threading.Lock()
         self._waiting: list[_Ticket] = []
         self._busy = False
@@ -122,13 +124,13 @@ class Recorder:
 
     def write(self, group: Sequence[Entry]) -> None:
         """Commits all of the entries; those that cannot be get an `error`. Waits for a database that is away."""
-        deadline = time.monotonic() + _KEEP_TRYING
+        began = time.monotonic()
         pause = 0.02
         while True:
             try:
                 self._write(group)
             except OperationalError as error:
-                if time.monotonic() > deadline:
+                if time.monotonic() > began + (_AT_THE_END if self._stopping.is_set() else _KEEP_TRYING):
                     for entry in group:
                         entry.error = error
                     return

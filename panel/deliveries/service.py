@@ -43,6 +43,7 @@ __all__ = [
     "render",
     "resend",
     "route_for",
+    "stopping",
     "tick",
     "uncertain",
 ]

@@ -13,6 +13,8 @@ IDLE: Final = 15.0
 """Seconds that a connection is kept without use. Servers hang up on idle ones after minutes, some after 30 s."""
 
 _SWEEP: Final = 3.0
+_GOODBYES: Final = 5.0  # seconds that all who were said QUIT to have for their answers together
+_LAST_GOODBYES: Final = 1.0  # the same when the process ends
 
 
 class WarmSessions:
@@ -45,14 +47,14 @@ class WarmSessions:
 
     def close(self) -> None:
         """Says goodbye on all of them."""
-        self._quit_older_than(0.0)
+        self._quit_older_than(0.0, within=_LAST_GOODBYES)
 
     def _sweep(self) -> None:
         while True:
             time.sleep(_SWEEP)
-            self._quit_older_than(IDLE)
+            self._quit_older_than(IDLE, within=_GOODBYES)
 
-    def _quit_older_than(self, age: float) -> None:
+    def _quit_older_than(self, age: float, *, within: float) -> None:
         now = time.monotonic()
         with self._lock:
             old = [(key, entry) for key, waiting in self._idle.items() for entry in waiting if now - entry[1] >= age]
@@ -60,6 +62,9 @@ class WarmSessions:
                 self._idle[key].remove(entry)
                 if not self._idle[key]:
                     del self._idle[key]
+        deadline = time.monotonic() + within
         for _, (session, _) in old:
-            session.quit()
+            session.say_quit(deadline)
+        for _, (session, _) in old:
+            session.hear_goodbye(deadline)
             self._ended(session)

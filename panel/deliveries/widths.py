@@ -1,4 +1,7 @@
-"""How many connections a lane may have: few at first, more while all goes well, fewer when its server minds."""
+"""How many connections a lane may have: few at first, more while all goes well, fewer when its server minds.
+
+And whether that server answers at all.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ class _Width:
     now: int = _UNPROVEN
     most: int = FIRST
     accepted: int = 0
+    answers: bool = False
     shy_until: float = 0.0
     looked_at: float = 0.0
 
@@ -52,6 +56,7 @@ class Widths:
             width = self._of.setdefault(lane, _Width())
             if width.now == _UNPROVEN:
                 width.now = min(FIRST, width.most)
+            width.answers = True
             width.accepted += 1
             if width.accepted >= _GROW_AFTER and time.monotonic() >= width.shy_until:
                 width.now, width.accepted = min(width.now + 1, width.most), 0
@@ -62,6 +67,17 @@ class Widths:
             width = self._of.setdefault(lane, _Width())
             width.now, width.accepted = max(1, width.now // 2), 0
             width.shy_until = time.monotonic() + _SHY_FOR
+
+    def stalled(self, lane: uuid.UUID) -> None:
+        """The server has said nothing for long."""
+        with self._lock:
+            if lane in self._of:
+                self._of[lane].answers = False
+
+    def answers(self, lane: uuid.UUID) -> bool:
+        """Whether the server has accepted a letter and not been silent for long since."""
+        with self._lock:
+            return lane in self._of and self._of[lane].answers
 
     def forget(self, *, idle: float) -> None:
         """Drops what has not been used for so many seconds."""

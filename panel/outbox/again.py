@@ -43,7 +43,7 @@ def put_again(old: Sequence[Delivery], *, domains: Mapping[uuid.UUID | None, str
     """
     if not old:
         return []
-    made = db.now()
+    made, due = db.now(), db.session().scalar(select(db.clock()))
     rows = [
         {name: getattr(one, name) for name in CARRIED}
         | {
@@ -52,7 +52,7 @@ def put_again(old: Sequence[Delivery], *, domains: Mapping[uuid.UUID | None, str
             "message_id": new_message_id(domain=domains[one.address_id]),
             "date": made.replace(microsecond=0),
             "made_at": made,
-            "next_attempt_at": made,
+            "next_attempt_at": due,
             "priority": priority,
         }
         for one in old

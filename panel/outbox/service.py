@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from panel import db, queue
 from panel.message.addresses import normalise
@@ -166,21 +166,32 @@ def get_for_change(delivery_id: int) -> Delivery:
     return delivery
 
 
-def put_off(delivery_id: int, *, fence: int, reason: str, wait: float) -> None:
-    """Lets a claimed delivery that could not be tried wait for `wait` seconds."""
+def put_off(delivery_id: int, *, fence: int, reason: str, wait: float | None) -> None:
+    """Lets a claimed delivery that could not be tried wait for `wait` seconds; where that is None it has `failed`.
+
+    It counts as an attempt of its own, so that one which can never be tried comes to its end.
+    """
+    began = func.coalesce(moved_on(Delivery.trying_since, Delivery.held_at), Delivery.trying_since, db.clock())
+    mine = (
+        update(Delivery)
+        .where(Delivery.id == delivery_id, Delivery.fence == fence, Delivery.state.in_(states.DUE))
+        .values(reason=reason, attempts=Delivery.attempts + 1, lease_owner=None, lease_until=None, held_at=None)
+        .execution_options(synchronize_session=False)
+    )
     with db.transaction() as session:
-        session.execute(
-            update(Delivery)
-            .where(Delivery.id == delivery_id, Delivery.fence == fence, Delivery.state.in_(states.DUE))
-            .values(state="deferred", reason=reason, next_attempt_at=db.clock(wait), lease_owner=None, lease_until=None)
-            .execution_options(synchronize_session=False)
-        )
+        if wait is None:
+            session.execute(mine.values(state="failed", next_attempt_at=db.clock()))
+        else:
+            session.execute(mine.values(state="deferred", next_attempt_at=db.clock(wait), trying_since=began))
 
 
 def readdress(campaign_id: uuid.UUID, address_id: uuid.UUID | None) -> None:
     """Moves a campaign's letters that wait to the route of another outbound address (None: the default one)."""
     mine = update(Delivery).where(Delivery.campaign_id == campaign_id)
+    some = select(Delivery.id).where(Delivery.campaign_id == campaign_id, Delivery.state.in_((*states.DUE, "held")))
     with db.transaction() as session:
+        # Everybody locks in the same order.
+        session.scalar(select(func.count()).select_from(some.order_by(Delivery.id).with_for_update().subquery()))
         session.execute(mine.where(Delivery.state.in_((*states.DUE, "held"))).values(address_id=address_id))
         # What was held waited for the old server; the new one is asked at once. What a person holds stays held.
         session.execute(
@@ -189,7 +200,7 @@ def readdress(campaign_id: uuid.UUID, address_id: uuid.UUID | None) -> None:
                 reason=None,
                 trying_since=moved_on(Delivery.trying_since, Delivery.held_at),
                 held_at=None,
-                next_attempt_at=db.now(),
+                next_attempt_at=db.clock(),
             )
         )
         queue.ring_delivery_after_commit()

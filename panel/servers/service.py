@@ -7,7 +7,7 @@ import uuid
 from dataclasses import replace
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from panel import db, queue
 from panel.accounts import service as accounts
@@ -304,14 +304,27 @@ def _tested_at(address: addresses.OutboundAddress, server: MailServer | None, en
 
 
 def _resume(server: MailServer) -> None:
-    if server.state == "paused":
-        free_after_commit()
-    server.state = "ready"
-    server.paused_reason = server.paused_until = server.last_error = server.owner_told_at = None
-    server.owner_told_reason = None
-    server.rests_until = server.told_to_wait_until = None
-    server.failures_in_a_row = server.auth_tries = 0
-    server.auth_tried_at = None
+    """Ends whatever rest it has by now, which may be another than when the row was read."""
+    session = db.session()
+    session.flush()
+    session.execute(
+        update(MailServer)
+        .where(MailServer.id == server.id)
+        .values(
+            state="ready",
+            paused_reason=None,
+            paused_until=None,
+            last_error=None,
+            owner_told_at=None,
+            owner_told_reason=None,
+            rests_until=None,
+            told_to_wait_until=None,
+            failures_in_a_row=0,
+            auth_tries=0,
+            auth_tried_at=None,
+        )
+    )
+    free_after_commit()
 
 
 def _label(server: MailServer) -> str:

@@ -174,16 +174,37 @@ class Session:
 
     def quit(self) -> None:
         """Say QUIT and close. A 421, a hang or nonsense in answer changes nothing of what was done before."""
+        deadline = time.monotonic() + self._timeouts.quit
+        self.say_quit(deadline)
+        self.hear_goodbye(deadline)
+
+    def say_quit(self, deadline: float) -> None:
+        """Say QUIT and do not wait for the answer, so that it can be said to many at once; then `hear_goodbye`."""
+        connection = self._connection
+        if not connection.transport.is_open:
+            return
+        self._steps.running(Step.QUIT)
+        connection.phase, connection.end = Phase.QUIT, deadline
+        try:
+            connection.refuse_unasked()
+            connection.transport.write(b"QUIT\r\n", deadline)
+        except TROUBLE:
+            self._left()
+
+    def hear_goodbye(self, deadline: float) -> None:
+        """Wait for the answer to QUIT, and close."""
         connection = self._connection
         if connection.transport.is_open:
-            self._steps.running(Step.QUIT)
-            connection.phase, connection.end = Phase.QUIT, float("inf")
             try:
-                connection.command(b"QUIT", self._timeouts.quit)
+                connection.transport.read_reply(deadline)
             except TROUBLE:
-                connection.ok("The server hung up without a goodbye, which does no harm.")
+                self._left()
             else:
                 connection.ok("The server said goodbye.")
+        self.close()
+
+    def _left(self) -> None:
+        self._connection.ok("The server hung up without a goodbye, which does no harm.")
         self.close()
 
     def abort(self) -> None:

@@ -83,7 +83,10 @@ class Transport:
         raise trouble
 
     def _dial(self, address: VettedAddress, deadline: float) -> None:
-        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM)
+        except OSError as error:  # there is no network of this family here, or no file is left to open
+            raise self._broken(FailureCode.CONNECT_FAILED, "No connection can be opened from here.") from error
         self._adopt(sock)
         try:
             sock.settimeout(_left(deadline))

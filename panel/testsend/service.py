@@ -142,7 +142,8 @@ def _fresh(account_id: uuid.UUID, delivery_id: int) -> Delivery:
 def _wait_for_another(account_id: uuid.UUID, delivery_id: int) -> None:
     end = time.monotonic() + _WAIT_FOR_ANOTHER
     while time.monotonic() < end and _fresh(account_id, delivery_id).state not in OVER:
-        time.sleep(_LOOK)
+        if deliveries.stopping.wait(_LOOK):
+            return
 
 
 def _finish(board: StepBoard, delivery: Delivery) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from panel import db
 from panel.deliveries import claims
@@ -27,19 +28,19 @@ def _claim(delivery_id: int, owner: str = "one") -> Claim | None:
 
 def _begin(claim: Claim) -> None:
     """The attempt's row, and then `sending`: as a lane records them."""
-    Recorder().write([Entry(begun=Begun(claim, "test", db.now()))])
+    Recorder(threading.Event()).write([Entry(begun=Begun(claim, "test", db.now()))])
     entry = _sending(claim)
     assert entry.error is None
 
 
 def _sending(claim: Claim) -> Entry:
     entry = Entry(sending=Sending(claim, None, None, {"from_address": "hello@acme.test"}))
-    Recorder().write([entry])
+    Recorder(threading.Event()).write([entry])
     return entry
 
 
 def _ended(claim: Claim, outcome: Outcome, decision: Decision) -> None:
-    Recorder().write([Entry(ended=[Ended(claim, outcome, decision, db.now())])])
+    Recorder(threading.Event()).write([Entry(ended=[Ended(claim, outcome, decision, db.now())])])
 
 
 def _lapse(delivery_id: int) -> None:
@@ -157,3 +158,21 @@ def test_a_lost_redis_loses_no_letter(post: Post) -> None:
     post.world.tick()
     post.world.work("delivery")
     assert post.get(welcome).state == "sent"
+
+
+def test_a_process_that_is_to_stop_does_not_wait_long_for_a_database_that_is_away(post: Post) -> None:
+    stopping = threading.Event()
+    entry = Entry(begun=Begun(Claim(1, post.world.acme.id, 1, "me"), "test", db.now()))
+    db.engine().dispose()
+    db.connect("postgresql+psycopg://nobody@127.0.0.1:9/nothing")
+    try:
+        writing = threading.Thread(target=Recorder(stopping).write, args=([entry],))
+        writing.start()
+        writing.join(2)
+        assert writing.is_alive(), "the database may be back in a moment"
+        stopping.set()
+        writing.join(8)
+        assert not writing.is_alive()
+    finally:
+        db.connect(post.world.settings.database_url)
+    assert isinstance(entry.error, OperationalError)

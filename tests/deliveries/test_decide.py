@@ -115,6 +115,23 @@ def test_what_broke_after_the_body_began_goes_back_to_its_queue() -> None:
     assert of(broke, began=False).state == "deferred"
 
 
+@pytest.mark.parametrize(
+    ("failure", "own", "pause"),
+    [
+        (FailureCode.PROTOCOL_ERROR, True, "server"),
+        (FailureCode.TIMED_OUT, True, "server"),
+        (FailureCode.CANCELED, True, None),
+        (FailureCode.PROTOCOL_ERROR, False, None),
+    ],
+)
+def test_silence_after_the_final_dot_is_uncertain_and_counts_against_an_own_server(
+    failure: FailureCode, own: bool, pause: str | None
+) -> None:
+    silent = outcome("unknown", "server", phase=Phase.FINAL_DOT, failure=failure, code=None)
+    found = of(silent, began=True, own=own)
+    assert (found.state, found.reason, found.pause) == ("uncertain", "no_reply", pause)
+
+
 def test_it_rests_for_1_2_4_and_at_most_60_minutes() -> None:
     assert [pause_length(failures) / 60 for failures in range(5, 13)] == [1, 2, 4, 8, 16, 32, 60, 60]
     assert pause_length(5_000) == 3600

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from sqlalchemy import func, select, update
 
 from panel import db
+from panel.deliveries.decide import FAILURES_BEFORE_PAUSE
 from panel.outbox import service as outbox
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
+from tests.faults.sink import HangUp, Passing, Sink
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
 
 
@@ -99,6 +102,52 @@ def test_a_server_that_hangs_up_before_the_final_dot_has_got_nothing_and_is_trie
         row = post.get(welcome)
     assert row.state in ("queued", "deferred")
     assert row.attempts == 0
+
+
+def _server(post: Post) -> servers.MailServer:
+    with post.world.acme_scope():
+        server = servers.for_address(post.address_id)
+        assert server is not None
+        return server
+
+
+def _end_of_the_rest(post: Post) -> None:
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(servers.MailServer).values(paused_until=db.clock(-1)))
+    post.world.tick()
+
+
+def test_a_server_that_hangs_up_after_every_final_dot_leaves_few_uncertain_and_rests(post: Post) -> None:
+    works = 50
+
+    def dies(passing: Passing) -> None:
+        if passing.point == "dot" and passing.count > works:
+            raise HangUp
+
+    with Sink(play=dies, pause=0.005) as own:
+        post.use(own.port)
+        for number in range(works + 50):
+            post.welcome(f"p{number}@friends.test")
+        post.send()
+        uncertain = _count(post, "uncertain")
+        assert own.most_open > 1
+        assert FAILURES_BEFORE_PAUSE <= uncertain <= FAILURES_BEFORE_PAUSE + own.most_open
+        assert _count(post, "sent") == len(own.accepted) == works
+        assert _count(post, "held") == 50 - uncertain
+        server = _server(post)
+        assert (server.state, server.paused_reason) == ("paused", "server")
+        _end_of_the_rest(post)
+        post.send()
+    # The one that tried it is uncertain, too, and the rest after it is longer.
+    assert _count(post, "uncertain") == uncertain + 1
+    server = _server(post)
+    assert (server.state, server.failures_in_a_row) == ("paused", FAILURES_BEFORE_PAUSE + 1)
+
+
+def _count(post: Post, state: str) -> int:
+    with post.world.acme_scope() as session:
+        wanted = select(func.count()).where(outbox.Delivery.kind == "notification", outbox.Delivery.state == state)
+        return session.scalar(wanted) or 0
 
 
 def test_a_person_may_send_an_uncertain_one_again(post: Post) -> None:

@@ -3,25 +3,52 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
+
+import pytest
+from sqlalchemy import event
 
 from panel import db
 from panel.addresses.models import OutboundAddress
 from panel.campaigns import service as campaigns
+from panel.outbox import service as outbox
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
+from tests.deliveries.test_faults_of_ours import away
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
 from tests.support.wait import wait_for
 
 
-def _second_campaign(post: Post, port: int) -> uuid.UUID:
+class Slow(ScriptedServer):
+    """Hears a letter, and answers its final dot when it is let go; or greets nobody before that."""
+
+    def __init__(self, *, greets: bool = True) -> None:
+        self.has_it, self.let_go = threading.Event(), threading.Event()
+        self._greets = greets
+        super().__init__(self._take)
+
+    def _take(self, peer: Peer) -> None:
+        if not self._greets:
+            self.has_it.set()
+            self.let_go.wait(30)
+        peer.greet("8BITMIME")
+        peer.take_envelope()
+        peer.hear_letter()
+        self.has_it.set()
+        self.let_go.wait(30)
+        peer.say("250 taken")
+        peer.hear("QUIT")
+
+
+def second_campaign(post: Post, port: int, email: str = "second@acme.test") -> uuid.UUID:
     """A campaign with an address and a server of its own."""
     entry = servers.Entry(
         preset="other", host="127.0.0.1", port=port, security="none", auth="auto", username="", password=""
     )
     with post.world.acme_scope():
         with db.transaction() as session:
-            address = OutboundAddress(id=uuid.uuid4(), email="second@acme.test", confirmed_at=db.now())
+            address = OutboundAddress(id=uuid.uuid4(), email=email, confirmed_at=db.now())
             session.add(address)
         servers.note_passed(address.id, entry)
         servers.save(address.id, entry, servers.By())
@@ -40,7 +67,7 @@ def test_a_stalled_server_keeps_nobody_else_waiting(post: Post) -> None:
     with ScriptedServer(stall) as stalled, MailServer() as working:
         post.use(stalled.port)
         stuck = post.welcome("stuck@friends.test")
-        second = _second_campaign(post, working.port)
+        second = second_campaign(post, working.port)
         post.world.reconfigure(OWNPOST_SMTP_ALLOW=f"127.0.0.1:{stalled.port},127.0.0.1:{working.port}")
         drain = threading.Thread(target=post.send)
         drain.start()
@@ -55,3 +82,67 @@ def test_a_stalled_server_keeps_nobody_else_waiting(post: Post) -> None:
         drain.join(20)
     assert not drain.is_alive()
     assert post.get(quick).state == "sent"
+
+
+@pytest.mark.parametrize("greets", [True, False], ids=["at the final dot", "before its greeting"])
+def test_a_system_letter_does_not_wait_for_the_accounts_own_server(post: Post, greets: bool) -> None:
+    with Slow(greets=greets) as slow:
+        post.use(slow.port)
+        stuck = post.welcome("stuck@friends.test")
+        drain = threading.Thread(target=post.send)
+        drain.start()
+        assert slow.has_it.wait(10)
+        with post.world.acme_scope():
+            letter = outbox.put_system_letter(
+                to_address="owner@acme.test", subject="Reset", text="Link", html=None, from_domain="ownpost.test"
+            )
+        [sent] = post.platform.wait_for(1, timeout=5)
+        assert sent.recipients == ("owner@acme.test",)
+        assert post.get(stuck).state == ("sending" if greets else "queued")
+        slow.let_go.set()
+        drain.join(20)
+    assert not drain.is_alive()
+    assert {post.get(one).state for one in (letter.id, stuck)} == {"sent"}
+
+
+def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_waiting(post: Post) -> None:
+    with Slow() as slow, MailServer() as working:
+        post.use(slow.port)
+        stuck = post.welcome("stuck@friends.test")
+        post.campaign_id = second_campaign(post, working.port)
+        allowed = f"127.0.0.1:{slow.port},127.0.0.1:{working.port}"
+        post.world.reconfigure(OWNPOST_SMTP_ALLOW=allowed, OWNPOST_SLICE_SECONDS="0.2")
+        drain = threading.Thread(target=post.send)
+        drain.start()
+        assert slow.has_it.wait(10)
+        time.sleep(0.5)  # the slice is over
+        quick = post.welcome("quick@friends.test")
+        working.wait_for(1, timeout=10)
+        assert post.get(stuck).state == "sending"
+        slow.let_go.set()
+        drain.join(20)
+    assert not drain.is_alive()
+    assert [post.get(one).state for one in (stuck, quick)] == ["sent", "sent"]
+
+
+def test_lanes_go_on_while_the_database_is_away_and_others_start_when_it_is_back(post: Post) -> None:
+    failed = threading.Event()
+    with Slow() as slow, MailServer() as working:
+        post.use(slow.port)
+        first = post.welcome("first@friends.test")
+        post.campaign_id = second_campaign(post, working.port)
+        post.world.reconfigure(OWNPOST_SMTP_ALLOW=f"127.0.0.1:{slow.port},127.0.0.1:{working.port}")
+        drain = threading.Thread(target=post.send)
+        drain.start()
+        assert slow.has_it.wait(10)
+        event.listen(db.engine(), "handle_error", lambda _context: failed.set())
+        with away("deliveries"):
+            assert failed.wait(10)
+            drain.join(0.5)
+        assert drain.is_alive()
+        second = post.welcome("second@friends.test")
+        working.wait_for(1, timeout=10)
+        slow.let_go.set()
+        drain.join(20)
+    assert not drain.is_alive()
+    assert [post.get(one).state for one in (first, second)] == ["sent", "sent"]

@@ -366,3 +366,35 @@ def test_a_suspended_account_is_held_as_a_whole_and_freed_in_order(own: Post) ->
         accounts.suspend(own.world.acme, suspended=False)
     own.world.tick()
     assert set(states(own)) == {"queued"}
+
+
+@pytest.mark.parametrize("ahead", [-HOUR, HOUR])
+def test_a_host_whose_clock_is_wrong_lets_nobody_rest_longer(
+    own: Post, ahead: dt.timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = db.now
+    monkeypatch.setattr(db, "now", lambda: right() + ahead)
+    for _ in range(5):
+        note(own, BUSY)
+    until = row(own).paused_until
+    assert until is not None
+    assert abs(until - right() - MINUTE) < MINUTE / 2
+    note(own, said("quota", renews=Renewal.MINUTE))
+    until = row(own).rests_until
+    assert until is not None
+    assert abs(until - right() - MINUTE) < MINUTE / 2
+
+
+def test_saving_ends_a_rest_that_began_after_the_row_was_read(own: Post) -> None:
+    with own.world.acme_scope():
+        read = servers.for_address(own.address_id)
+        assert read is not None
+        assert read.state == "ready"
+        with db.engine().begin() as elsewhere:
+            elsewhere.execute(update(Row).values(state="paused", paused_reason="server", failures_in_a_row=5))
+        entry = servers.Entry(
+            preset="other", host="127.0.0.1", port=2525, security="none", auth="auto", username="", password=""
+        )
+        servers.save(own.address_id, entry, servers.By())
+    found = row(own)
+    assert (found.state, found.paused_reason, found.failures_in_a_row) == ("ready", None, 0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from panel.campaigns import service as campaigns
+from panel.testsend import service as testsend
 from tests.faults.conftest import Build
 from tests.faults.driver import LETTERS, LONG_LEASE, SEEDS, Process, Rig
 from tests.faults.reconcile import reconcile
@@ -152,3 +156,40 @@ class _Freezer:
                     # It may hold SQLite's one write lock just now, and nobody could go on; the next dot will do.
                     worker.signal(signal.SIGCONT)
         return None
+
+
+def test_a_test_send_that_waits_for_its_final_reply_is_broken_off_and_recorded(build: Build) -> None:
+    hold = threading.Event()
+    with Sink() as sink:
+        rig = build(sink)
+        stalled = _Stall(hold, after=0)
+        sink.play = stalled.play
+        with rig.post.world.acme_scope():
+            [welcome] = [one for one in campaigns.notifications(rig.post.campaign_id) if one.kind == "welcome"]
+            test = testsend.start(welcome.id, campaign_id=rig.post.campaign_id, to_address="owner@acme.test")
+        worker = rig.start("worker", "--queue", "interactive", OWNPOST_LEASE_SECONDS="60")
+        wait_for(lambda: stalled.recipients, 30, what="a letter without its final reply")
+        rig.note("SIGTERM", worker)
+        worker.signal(signal.SIGTERM)
+        worker.wait(SHUTDOWN)
+        assert rig.post.get(test.id).state == "uncertain"
+        hold.set()
+        reconcile(rig, what="SIGTERM while a test send's final reply is owed")
+
+
+def test_a_worker_that_dies_while_all_are_asked_to_stop_is_not_started_again(build: Build) -> None:
+    with Sink() as sink:
+        rig = build(sink, lease=LONG_LEASE)
+        parent = rig.start("worker", "--queue", "delivery", "--count", "2")
+        wait_for(lambda: len(_children(parent)) == 2, 20, what="two workers")
+        os.kill(_children(parent)[0], signal.SIGKILL)
+        wait_for(
+            lambda: "a worker died" in (rig.folder / "processes.log").read_text(), 10, what="its end to be noticed"
+        )
+        # The next one would be started in a second.
+        parent.signal(signal.SIGTERM)
+        assert parent.wait(SHUTDOWN) == 0
+
+
+def _children(process: Process) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]

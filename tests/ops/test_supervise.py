@@ -189,3 +189,14 @@ def test_it_notices_that_nobody_reads_the_log():
         assert parts.broken
         parts.write("up", "hello again")
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def test_it_opens_as_many_files_as_its_hard_limit_allows():
+    script = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (64, r.getrlimit(r.RLIMIT_NOFILE)[1]));"
+        "from panel import process; process.open_as_many_files_as_allowed(); print(*r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    soft, hard = done.stdout.split()
+    assert soft == hard
+    assert int(soft) != 64

@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from panel.smtp.destination import VettedAddress
 from panel.smtp.outcome import About, FailureCode, Phase, SmtpFailure, Verdict
 from panel.smtp.settings import Security
 from panel.smtp.steps import Step, StepState, steps_for
 from panel.smtp.timeouts import Timeouts
+from panel.smtp.transport import Transport
+from panel.smtp.trouble import Broken
 from tests.engines.smtp.kit import (
     PASSWORD,
     PATIENT,
@@ -297,3 +300,16 @@ def test_it_goes_on_when_the_observer_fails() -> None:
     with MailServer() as server, session(server.port, observer=broken) as client:
         client.open()
         assert client.reusable
+
+
+def test_an_address_that_cannot_be_dialled_from_here_is_a_failure_like_others_and_the_next_one_is_dialled() -> None:
+    nowhere = VettedAddress(socket.AF_APPLETALK, ("127.0.0.1", 25))
+    transport = Transport()
+    soon = time.monotonic() + 5
+    with pytest.raises(Broken) as caught:
+        transport.connect([nowhere], deadline=soon, each=1)
+    assert caught.value.failure is FailureCode.CONNECT_FAILED
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        there = VettedAddress(socket.AF_INET, listener.getsockname())
+        assert transport.connect([nowhere, there], deadline=soon, each=1) is there
+        transport.close()
