@@ -133,6 +133,10 @@ def test_a_server_that_hangs_up_after_every_final_dot_leaves_few_uncertain_and_r
         assert own.most_open > 1
         assert FAILURES_BEFORE_PAUSE <= uncertain <= FAILURES_BEFORE_PAUSE + own.most_open
         assert _count(post, "sent") == len(own.accepted) == works
+        # One whose body was about to leave when the server was paused was withdrawn, and is held once it is due again.
+        with db.system_scope("tests"), db.transaction() as session:
+            session.execute(update(outbox.Delivery).values(next_attempt_at=db.clock(-1)))
+        post.world.tick()
         assert _count(post, "held") == 50 - uncertain
         server = _server(post)
         assert (server.state, server.paused_reason) == ("paused", "server")

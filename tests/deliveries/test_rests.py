@@ -380,7 +380,7 @@ def test_a_host_whose_clock_is_wrong_lets_nobody_rest_longer(
     assert until is not None
     assert abs(until - right() - MINUTE) < MINUTE / 2
     note(own, said("quota", renews=Renewal.MINUTE))
-    until = row(own).rests_until
+    until = row(own).told_to_wait_until
     assert until is not None
     assert abs(until - right() - MINUTE) < MINUTE / 2
 
