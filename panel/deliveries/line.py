@@ -15,7 +15,7 @@ from panel import db
 from panel.deliveries import parcels, record
 from panel.deliveries.carrier import connection_key
 from panel.deliveries.claims import LeaseLost
-from panel.deliveries.decide import GIVE_UP_AFTER, wait_after
+from panel.deliveries.decide import AFTER_A_BREAK, GIVE_UP_AFTER, wait_after
 from panel.deliveries.parcels import Parcel
 from panel.deliveries.record import Ended
 from panel.deliveries.recorder import Entry
@@ -234,6 +234,9 @@ class Line:
         self._lane.settled(parcel)
         if outcome.failure in _MINDED or decision.state == "uncertain":
             self._lane.minded()
+        if decision.state == "uncertain" and decision.pause is None:
+            # Of the platform's server nobody counts failures; one that dies at each final dot gets few to die of.
+            self._lane.trouble(rest=AFTER_A_BREAK)
         if decision.pause is not None or parcel.route.failing:
             # What the server's trouble or recovery means for the rest is looked at anew, before anything else is sent.
             # Where it said “too fast” the drain needs a moment to see that its lanes wait.

@@ -148,6 +148,17 @@ def test_a_server_that_hangs_up_after_every_final_dot_leaves_few_uncertain_and_r
     assert (server.state, server.failures_in_a_row) == ("paused", FAILURES_BEFORE_PAUSE + 1)
 
 
+def test_a_platform_server_that_hangs_up_after_the_final_dot_gets_no_other_letter_for_a_while(post: Post) -> None:
+    with ScriptedServer(_after_the_dot) as platform:
+        url = f"smtp://127.0.0.1:{platform.port}?security=none"
+        post.world.reconfigure(OWNPOST_PLATFORM_SMTP_URL=url, OWNPOST_SLICE_SECONDS="1")
+        for number in range(20):
+            post.welcome(f"p{number}@friends.test")
+        post.send()
+        assert platform.connections == 1
+    assert (_count(post, "uncertain"), _count(post, "queued")) == (1, 19)
+
+
 def _count(post: Post, state: str) -> int:
     with post.world.acme_scope() as session:
         wanted = select(func.count()).where(outbox.Delivery.kind == "notification", outbox.Delivery.state == state)
