@@ -28,6 +28,7 @@ from panel.message.drafting import Words
 from panel.participants import service as participants
 from panel.participants.models import Participant
 from panel.servers import service as servers
+from panel.testsend import service as testsend
 from tests.faults.conftest import Build
 from tests.faults.driver import LONG, LONG_LEASE, Rig
 from tests.faults.reconcile import reconcile
@@ -251,3 +252,26 @@ def test_a_big_campaign_of_one_account_keeps_no_other_waiting(build: Build) -> N
             p95_ms=_in_ms(without, beside),
         )  # fmt: skip
         assert beside <= 2 * max(without, FLOOR)
+
+
+def test_a_test_email_is_not_behind_a_campaign_of_its_own_account(build: Build) -> None:
+    def slow(passing: Passing) -> None:
+        if passing.point == "dot" and passing.recipient.startswith("p"):
+            time.sleep(0.2)
+
+    with Sink(play=slow) as sink:
+        rig = build(sink, lease=LONG_LEASE)
+        rig.queue(800)
+        rig.crew(1)
+        rig.start("worker", "--queue", "interactive")
+        # By now the campaign has most of the connections that the server may get.
+        rig.wait_for_accepted(100, 60)
+        world = rig.post.world
+        with world.app.app_context(), db.account_scope(world.acme.id):
+            welcome = campaigns.notification_of(rig.post.campaign_id, "welcome")
+            testsend.start(welcome.id, campaign_id=rig.post.campaign_id, to_address=world.owner.email)
+        asked = time.monotonic()
+        wait_for(lambda: world.owner.email in {one.recipient for one in sink.accepted}, 20, what="the test email")
+        # It waits 4 s for a connection of its own, and then goes before all that the campaign has not yet claimed.
+        assert time.monotonic() - asked < 8
+        assert rig.states()["queued"] > 100
