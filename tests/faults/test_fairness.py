@@ -38,8 +38,8 @@ from tests.support.wait import wait_for
 pytestmark = pytest.mark.timeout(1200 if LONG else 240)
 
 HOLES = 20
-ROUNDS = 5 if LONG else 3
-EVENTS = 100 if LONG else 30
+ROUNDS = 3
+EVENTS = 60 if LONG else 30
 """In each round, without and beside."""
 CONNECT = 3.0
 """Seconds after which a worker gives up on a connection."""
