@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from panel import db
 from panel.addresses.models import OutboundAddress
 from panel.campaigns import service as campaigns
 from panel.deliveries import service as deliveries
+from panel.deliveries.drain import Drain
 from panel.outbox import service as outbox
 from panel.outbox.models import Attempt, Delivery
 from panel.participants import service as participants
@@ -64,6 +66,23 @@ class Post:
         """What a delivery worker does until nothing is due."""
         with self.world.app.app_context():
             deliveries.drain()
+
+    def send_at_once(self, workers: int) -> None:
+        """The same by several workers, until each finds nothing to do any more."""
+        drains = [Drain(self.world.app, self.world.settings) for _ in range(workers)]
+
+        def run(drain: Drain) -> None:
+            with self.world.app.app_context():
+                drain.run()
+
+        threads = [threading.Thread(target=run, args=(drain,)) for drain in drains]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        for drain in drains:
+            drain.close()
 
     def due_now(self) -> None:
         """As if every wait were over."""

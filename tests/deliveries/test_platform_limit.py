@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 
 import pytest
 from sqlalchemy import select, update
@@ -12,7 +11,6 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.deliveries import allowance, claims, parcels
 from panel.deliveries.claims import LaneKey
-from panel.deliveries.drain import Drain
 from panel.outbox.models import Delivery
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
@@ -99,20 +97,7 @@ def test_three_workers_that_send_at_once_keep_to_it_together_and_use_it_up(post:
     limit(post, 12)
     for number in range(60):
         post.welcome(f"p{number}@friends.test")
-    drains = [Drain(post.world.app, post.world.settings) for _ in range(3)]
-
-    def run(drain: Drain) -> None:
-        with post.world.app.app_context():
-            drain.run()
-
-    threads = [threading.Thread(target=run, args=(drain,)) for drain in drains]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    for drain in drains:
-        drain.close()
+    post.send_at_once(3)
     assert len(post.platform.messages) <= 12
     rounds(post)
     assert len(post.platform.messages) == 12

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from sqlalchemy import select
 
 from panel import db
-from panel.deliveries.drain import Drain
 from panel.outbox.models import Delivery
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
 from tests.support.mailserver import MailServer
 
 LETTERS, WORKERS = 60, 3
-
-
-def _work(post: Post) -> None:
-    """Several workers at once, until each finds nothing to do any more."""
-    drains = [Drain(post.world.app, post.world.settings) for _ in range(WORKERS)]
-
-    def run(drain: Drain) -> None:
-        with post.world.app.app_context():
-            drain.run()
-
-    threads = [threading.Thread(target=run, args=(drain,)) for drain in drains]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    for drain in drains:
-        drain.close()
 
 
 def _queue(post: Post, first: int = 0) -> list[int]:
@@ -62,7 +41,7 @@ def test_it_is_tried_at_most_three_times_and_all_goes_out_after_the_fix(post: Po
             deliveries.close()  # no connection of before
         _queue(post)
         for _ in range(3):
-            _work(post)
+            post.send_at_once(WORKERS)
             post.world.tick()
         assert own.sign_ins - before <= (3 if proven else 1)
         assert "queued" not in _states(post)
@@ -73,6 +52,6 @@ def test_it_is_tried_at_most_three_times_and_all_goes_out_after_the_fix(post: Po
         with post.world.acme_scope():
             assert servers.route_of(post.address_id).paused is False
         post.world.work("housekeeping")
-        _work(post)
+        post.send_at_once(WORKERS)
         own.wait_for(LETTERS + proven, timeout=60)
     assert _states(post) == {"sent"}
