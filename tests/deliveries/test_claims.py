@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
@@ -126,6 +127,35 @@ def test_a_late_result_other_than_a_250_changes_nothing(post: Post) -> None:
     refused = Outcome(verdict=Verdict.TEMPORARY, about=About.RECIPIENT, phase=Phase.RCPT, code=451)
     _ended(claim, refused, Decision("deferred", wait=1.0))
     assert post.get(welcome).state == "uncertain"
+
+
+def test_what_was_written_by_a_commit_whose_answer_was_lost_is_written_once(post: Post) -> None:
+    first, second, third = (_claim(post.welcome(f"p{number}@friends.test")) for number in range(3))
+    assert first
+    assert second
+    assert third
+    _begin(first)
+    _begin(second)
+    # All that three connections have to say at one moment: before, what the first two say here has been committed.
+    ended = Ended(first, ACCEPTED, Decision("sent"), db.now())
+    _ended(first, ACCEPTED, Decision("sent"))
+    sending = Sending(second, None, None, {"from_address": "hello@acme.test"})
+    begun = Begun(second, "test", db.now())
+    entries = [
+        Entry(ended=[ended]),
+        Entry(sending=sending, begun=begun),
+        Entry(begun=Begun(third, "test", db.now())),
+    ]
+    started = time.monotonic()
+    Recorder(threading.Event()).write(entries)
+    assert time.monotonic() - started < 5  # it is no database that is away
+    assert [entry.error for entry in entries] == [None, None, None]
+    assert [post.get(one.delivery_id).state for one in (first, second, third)] == ["sent", "sending", "queued"]
+    assert [[one.outcome for one in post.attempts(claim.delivery_id)] for claim in (first, second, third)] == [
+        ["sent"],
+        [None],
+        [None],
+    ]
 
 
 def test_what_a_worker_gives_back_is_free_at_once(post: Post) -> None:
