@@ -78,7 +78,8 @@ def test_a_worker_killed_at_a_named_point_loses_nothing_and_repeats_nothing(
         for point, victim in killer.victims:
             # Until the server has asked for the body nothing can have been sent, so nothing is uncertain either.
             assert not victim or states[victim] == ("uncertain" if point in ("dot", "replied") else "sent"), point
-        assert len(sink.accepted) >= LETTERS - 4
+        # Of the other connections' letters some may have been about to leave, and are uncertain without having left.
+        assert len(sink.accepted) >= LETTERS - rig.states()["uncertain"]
         reconcile(rig, what="kill -9 at four points, " + ("pipelined" if pipelining else "stepwise"), seed=seed)
 
 
