@@ -153,6 +153,8 @@ class Transport:
         except _MUST_WAIT:
             count = 0
         except OSError as error:
+            if unanswered and self._hear_last(sock):
+                raise SpokeEarly from error
             raise self._hung_up() from error
         self.written += count
         if count < len(octets):
@@ -168,6 +170,8 @@ class Transport:
                 self._cut_short = True
             elif isinstance(error, TimeoutError):
                 raise self._broken(FailureCode.TIMED_OUT, "The server stopped taking what was sent.") from error
+            elif unanswered is not None and self._hear_last(sock):
+                raise SpokeEarly from error
             else:
                 raise self._hung_up() from error
 
@@ -197,6 +201,12 @@ class Transport:
             raise ConnectionError("the server reads no more, or says far more than it was asked")
         self._replies.feed(octets)
         return True
+
+    def _hear_last(self, sock: socket.socket) -> bool:
+        """Whether a server that takes no more has said why: its words can arrive between a wait and a write."""
+        with suppress(OSError):
+            self._hear(sock)
+        return self._replies.pending
 
     def look(self) -> bool:
         """Whether the server has said something that nobody has read; without waiting. Raises Broken if it hung up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import zoneinfo
 from typing import Any
 
 import pytest
@@ -107,7 +108,8 @@ def test_the_owner_is_told_a_day_before_and_once(held: Post) -> None:
     assert warning.to_address == "owner@acme.test"
     first = held.get(ids(held)[0]).held_at
     assert first is not None
-    assert f"{first + dt.timedelta(days=7):%d %B %Y}".lstrip("0") in warning.values["text"]
+    ends = (first + dt.timedelta(days=7)).astimezone(zoneinfo.ZoneInfo("Europe/Berlin"))
+    assert f"{ends:%d %B %Y}".lstrip("0") in warning.values["text"]
     assert "3 letters have been waiting" in warning.values["text"]
     assert "(Europe/Berlin)" in warning.values["text"]
     assert f"/settings/email/{held.address_id}/server" in warning.values["text"]

@@ -377,8 +377,8 @@ class ScriptedServer:
             script = self._scripts[min(len(self._peers), len(self._scripts) - 1)]
             thread = threading.Thread(target=self._play, args=(script, peer), name="scripted-peer", daemon=True)
             self._peers.append(peer)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _play(self, script: Script, peer: Peer) -> None:
         try:

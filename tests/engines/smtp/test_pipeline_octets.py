@@ -1,5 +1,6 @@
 """Large letters, full buffers, TLS and a server that is not ours: the octets under the pipeline."""
 
+import select
 import socket
 import ssl
 import subprocess
@@ -312,6 +313,39 @@ def test_an_answer_to_a_letter_that_has_not_left_is_not_one(pair: tuple[Transpor
     with pytest.raises(SpokeEarly):
         transport.write(b"x" * 500_000, soon(), unanswered=500_000)
     assert transport.written < 500_000
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the first write", "between two writes"])
+def test_it_hears_why_a_server_cut_a_letter_off_though_the_write_failed_first(late: bool) -> None:
+    """The words, and the RST behind them, arrive between a wait for room and the write that then fails."""
+
+    def script(peer: Peer) -> None:
+        peer.read_some(1)
+        peer.say("552 5.3.4 too big")
+        peer.reset()
+
+    with ScriptedServer(script) as server:
+        ours = socket.create_connection(("127.0.0.1", server.port))
+        ours.setblocking(False)
+        transport = Transport()
+        transport._adopt(ours)
+
+        def wait(sock: socket.socket, events: int, deadline: float) -> int:
+            wait_for(lambda: _closed(sock), 5, what="the RST")
+            return select.POLLOUT
+
+        transport.wait_by(wait)
+        if not late:
+            transport.write(b"x" * 5000, soon())
+            wait(ours, 0, soon())
+        with pytest.raises(SpokeEarly):
+            transport.write(b"x" * 50_000_000, soon(), unanswered=50_000_000)
+        assert transport.read_reply(soon()).code == 552
+        transport.close()
+
+
+def _closed(sock: socket.socket) -> bool:
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 7  # TCP_CLOSE
 
 
 @pytest.mark.parametrize("unanswered", [0, 500_000])
