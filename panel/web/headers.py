@@ -23,6 +23,9 @@ def _headers(answer: Response) -> Response:
     answer.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     if request.is_secure:
         answer.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+    if request.endpoint == "security.logout":
+        # The theme, which is all that browser storage holds, says nothing of anybody and stays.
+        answer.headers.setdefault("Clear-Site-Data", '"cache"')
     if request.endpoint == "static" and "v" in request.args:
         answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     elif request.endpoint != "static":

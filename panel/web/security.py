@@ -14,6 +14,7 @@ from panel.accounts.models import Role, User
 from panel.config import Settings
 from panel.outbox import service as outbox
 from panel.web import access, identity
+from panel.web.passwords import PasswordRules
 
 # Asking for a new password takes at least this long (seconds), so that the time of the answer does not tell whether a
 # letter was queued.
@@ -110,7 +111,7 @@ def install(app: Flask, settings: Settings) -> None:
     configure(app, settings)
     identity.install(app)
     datastore = SQLAlchemySessionUserDatastore(identity.IdentitySession(), User, Role)  # type: ignore[arg-type]
-    security = Security(app, datastore, mail_util_cls=OutboxMailUtil)
+    security = Security(app, datastore, mail_util_cls=OutboxMailUtil, password_util_cls=PasswordRules)
     security.unauthn_handler(access.unauthenticated)
     app.before_request(_note_begin)
     app.after_request(_even_out)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 
+import pytest
 import time_machine
 
 from panel.outbox.models import Delivery
@@ -131,6 +133,24 @@ def test_it_refuses_a_short_password(world: World):
     page = choose(world.client(), link(world), "short").get_data(as_text=True)
     assert "at least 10 characters" in page
     assert world.client(world.owner).signed_in()
+
+
+@pytest.mark.parametrize(
+    "easy", ["password1234", "qwertyuiop", "Ownpost2026", "aaaaaaaaaaaa", "owner@acme.test", "Password1!"]
+)
+def test_it_refuses_what_would_be_tried_first(world: World, easy: str):
+    page = choose(world.client(), link(world), easy).get_data(as_text=True)
+    assert "among the first that somebody would try" in page
+    assert easy not in page
+    assert world.client(world.owner).signed_in()
+
+
+@pytest.mark.parametrize("good", ["nur kleine buchstaben", "ünï cödé  räume", hashlib.sha512(b"long").hexdigest()])
+def test_it_takes_any_characters_and_any_length(world: World, good: str):
+    browser = world.client()
+    choose(browser, link(world), good)
+    assert browser.submit("/login", email=world.owner.email, password=good).status_code == 302
+    assert world.client().submit("/login", email=world.owner.email, password=good[:-1]).status_code == 200
 
 
 def test_it_refuses_two_different_passwords(world: World):

@@ -10,6 +10,7 @@ def test_it_signs_out_by_post(world: World):
     assert browser.signed_in()
     answer = browser.post("/logout")
     assert answer.location == "/login"
+    assert answer.headers["Clear-Site-Data"] == '"cache"'
     assert not browser.signed_in()
 
 
