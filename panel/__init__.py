@@ -24,6 +24,7 @@ _FEATURES = (
     "help",
     "participants",
     "servers",
+    "signin",
     "stats",
     "suppressions",
     "testsend",
