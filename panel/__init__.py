@@ -10,7 +10,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from panel import db, models, queue
 from panel.config import Settings
-from panel.web import access, assets, errors, formats, headers, links, security
+from panel.signin import endings
+from panel.web import access, assets, errors, formats, headers, links, security, sessions
 
 __all__ = ["create_app", "models"]
 
@@ -23,6 +24,7 @@ _FEATURES = (
     "help",
     "participants",
     "servers",
+    "signin",
     "stats",
     "suppressions",
     "testsend",
@@ -40,6 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     queue.configure(settings.redis_url)
     _configure(app, settings)
     CSRFProtect(app)
+    sessions.install(app, endings)
     access.install(app)
     errors.install(app)
     headers.install(app)
@@ -59,13 +62,11 @@ def create_app(settings: Settings | None = None) -> Flask:
 def _configure(app: Flask, settings: Settings) -> None:
     app.config.update(
         SECRET_KEY=settings.secret_key,
-        SESSION_COOKIE_NAME="ownpost",
+        SESSION_COOKIE_NAME=f"{settings.cookie_prefix}ownpost",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.secure_cookies,
-        REMEMBER_COOKIE_HTTPONLY=True,
-        REMEMBER_COOKIE_SAMESITE="Lax",
-        REMEMBER_COOKIE_SECURE=settings.secure_cookies,
+        PERMANENT_SESSION_LIFETIME=sessions.KEPT,
         WTF_CSRF_TIME_LIMIT=None,
         MAX_CONTENT_LENGTH=2 * 1024 * 1024,
         MAX_FORM_MEMORY_SIZE=2 * 1024 * 1024,

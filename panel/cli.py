@@ -138,6 +138,26 @@ def add_user(email: str, account_name: str, role: str) -> None:
     click.echo(f"{added.email} may sign in to {account.name} as {role}.")
 
 
+@user.command(name="forget-second-factor")
+@click.argument("email")
+@with_database
+def forget_second_factor(email: str) -> None:
+    """Let somebody in by password alone who has lost app, passkeys and recovery codes."""
+    from panel.accounts import service as accounts
+    from panel.signin import service as signin
+
+    with db.system_scope("an operator looks for a login"):
+        try:
+            found = accounts.find_user(email)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+    if found is None:
+        raise click.ClickException(f"Nobody signs in with {email}.")
+    with db.account_scope(found.account_id):
+        signin.forget_everything(signin.By(found))
+    click.echo(f"{found.email} now signs in by password alone, and is told so by letter.")
+
+
 def _ask_password() -> str:
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     if len(password) < 10:

@@ -73,6 +73,11 @@ class Settings:
         """Cookies are marked Secure exactly when the public URL is https."""
         return self.public_url.startswith("https://")
 
+    @property
+    def cookie_prefix(self) -> str:
+        """Under https browsers hold a cookie named so to this very host (RFC 6265bis): no neighbour can plant one."""
+        return "__Host-" if self.secure_cookies else ""
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Reads the environment. Raises ConfigError with one line that names the first wrong variable."""

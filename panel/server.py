@@ -50,6 +50,9 @@ def run(settings: Settings, *, host: str, port: int, processes: int) -> None:
             "threads": THREADS,
             "graceful_timeout": 5,
             "control_socket_disable": True,
+            # By itself gunicorn takes X-Forwarded-Proto from whoever connects on loopback; whom to believe is said by
+            # OWNPOST_TRUSTED_PROXIES alone.
+            "forwarded_allow_ips": "",
             "keepalive": 30,
             "post_fork": _after_fork,
             "accesslog": None,

@@ -11,6 +11,8 @@
 //   data-insert-tag="{{ x }}"     put the text at the caret of one of data-insert-into="#subject, #body"
 //   data-dirty-check              (on a form) warn before leaving with unsaved changes; "ownpost:saved" says they are saved
 //   data-switch                   (on a form) a switch that saves at once, and goes back if it could not
+//   data-open                     (on a dialog that htmx put into the page) open it, over the page
+//   data-leaves-page              (on a form) it takes the page with it on purpose, with whatever else is typed there
 //   data-live-task                a running task; data-cancel-url is told when the page is left for another
 (() => {
   "use strict";
@@ -155,7 +157,9 @@
 
   // A form that is sent the plain way leaves the page on purpose; one that htmx sends stays, and says when it is saved.
   on("submit", (event) => {
-    if (!event.defaultPrevented) asSaved.delete(event.target);
+    if (event.defaultPrevented || event.submitter?.formMethod === "dialog") return;
+    const leaving = event.target.matches("[data-leaves-page]") ? document.querySelectorAll("form") : [event.target];
+    leaving.forEach((form) => asSaved.delete(form));
   });
   on("ownpost:saved", () => document.querySelectorAll("form[data-dirty-check]").forEach(remember));
 
@@ -185,9 +189,9 @@
   // A 422 is a form that comes back with its errors and is swapped in; any other failure would put an error page into
   // the middle of this one. An element that wants it nevertheless says so with hx-status or HX-Reswap.
   on("htmx:response:error", ({ detail: { ctx } }) => {
+    undoSwitch(ctx.sourceElement);
     if (ctx.response.status === 422 || ctx.hx.redirect) return;
     ctx.swap = "none";
-    undoSwitch(ctx.sourceElement);
     if (ctx.sourceElement.matches(".live-line")) return;
     // The server words its refusals as plain text; anything else comes from a proxy and is not for the reader.
     const worded = ctx.response.headers.get("Content-Type")?.startsWith("text/plain");
@@ -217,6 +221,7 @@
   on("htmx:after:swap", ({ detail: { ctx } }) => {
     if (ctx.sourceElement.matches?.("form")) focusFirstError();
     watchForms();
+    find("dialog[data-open]:not([open])")?.showModal();
   });
 
   function focusFirstError() {

@@ -35,7 +35,10 @@ class User(AccountOwned, Base, UserMixin):
     """A person who logs in. Found by address over all accounts at sign-in only."""
 
     __tablename__ = "users"
-    __table_args__ = (CheckConstraint("role IN ('owner', 'member')", name="role"),)
+    __table_args__ = (
+        CheckConstraint("role IN ('owner', 'member')", name="role"),
+        Index("ix_users_account_id_id", "account_id", "id", unique=True),
+    )
 
     # Flask-Security's mixin declares other types for some of these columns; it works with these.
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)  # type: ignore[assignment]

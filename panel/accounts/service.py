@@ -83,6 +83,11 @@ def has_user(email: str) -> bool:
     return db.session().scalar(select(User.id).where(User.email == normalise(email))) is not None
 
 
+def find_user(email: str) -> User | None:
+    """Who signs in with that address. In a system scope."""
+    return db.session().scalar(select(User).where(User.email == normalise(email)))
+
+
 def describe(*, postal_address: str) -> None:
     """Sets what letters say of the account."""
     with db.transaction():

@@ -27,6 +27,7 @@ def index() -> str:
 
 @blueprint.post("/settings/email")
 @access.owner
+@access.sensitive
 def add() -> Response | BaseResponse:
     """Adds an address and mails its link."""
     form = AddressForm()
@@ -68,6 +69,7 @@ def resend_link(address_id: uuid.UUID) -> BaseResponse:
 
 @blueprint.post("/settings/email/<uuid:address_id>/default")
 @access.owner
+@access.sensitive
 def make_default(address_id: uuid.UUID) -> BaseResponse:
     """Makes it the address of campaigns that name none."""
     service.make_default(address_id, by=_by())
@@ -77,6 +79,7 @@ def make_default(address_id: uuid.UUID) -> BaseResponse:
 
 @blueprint.post("/settings/email/<uuid:address_id>/remove")
 @access.owner
+@access.sensitive
 def remove(address_id: uuid.UUID) -> BaseResponse:
     """Removes an address with its mail server, unless something needs it."""
     try:

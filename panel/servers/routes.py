@@ -39,6 +39,7 @@ def edit(address_id: uuid.UUID) -> Response:
 
 @blueprint.post(_BASE)
 @access.owner
+@access.sensitive_if(lambda: request.form.get("action") in ("save", "draft"))  # a test changes nothing
 def submit(address_id: uuid.UUID) -> Response | BaseResponse:
     """Test connection, Save, or Save as draft."""
     form = ServerForm()
@@ -75,6 +76,7 @@ def check(address_id: uuid.UUID, name: str) -> str:
 
 @blueprint.post(f"{_BASE}/disable")
 @access.owner
+@access.sensitive
 def disable(address_id: uuid.UUID) -> BaseResponse:
     """Turns the server off."""
     service.disable(address_id, _by())
@@ -84,6 +86,7 @@ def disable(address_id: uuid.UUID) -> BaseResponse:
 
 @blueprint.post(f"{_BASE}/remove")
 @access.owner
+@access.sensitive
 def remove(address_id: uuid.UUID) -> BaseResponse:
     """Deletes the settings and the stored password."""
     service.remove(address_id, _by())
@@ -93,6 +96,7 @@ def remove(address_id: uuid.UUID) -> BaseResponse:
 
 @blueprint.post(f"{_BASE}/fallback")
 @access.owner
+@access.sensitive
 def fallback(address_id: uuid.UUID) -> BaseResponse:
     """Chooses what happens to letters while the server fails."""
     service.choose_fallback(address_id, fallback="fallback" in request.form, by=_by())

@@ -12,7 +12,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
-from panel.web import identity
+from panel.web import identity, reauth
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,6 +35,26 @@ def owner(view: F) -> F:
 def api(view: F) -> F:
     """Called with an API key, which the API's own blueprint checks; no cookie, hence no CSRF token."""
     return _mark(view, API)
+
+
+def sensitive(view: F) -> F:
+    """A POST that asks for the password again when it was last given more than 15 minutes ago (`reauth.py`)."""
+    return sensitive_if(lambda: True)(view)
+
+
+def sensitive_if(condition: Callable[[], bool]) -> Callable[[F], F]:
+    """As `sensitive`, for a form of which only some buttons change something."""
+
+    def mark(view: F) -> F:
+        view.__dict__["sensitive"] = condition
+        return view
+
+    return mark
+
+
+def is_sensitive(app: Flask, endpoint: str) -> bool:
+    """Whether what the endpoint does may have to wait for the password."""
+    return "sensitive" in getattr(app.view_functions[endpoint], "__dict__", {})
 
 
 def _mark(view: F, kind: str) -> F:
@@ -68,6 +88,8 @@ def _enforce() -> BaseResponse | None:
     identity.release()
     g.scopes = ExitStack()
     g.scopes.enter_context(db.account_scope(account_id))
+    if request.method == "POST" and is_sensitive(current_app, request.endpoint):
+        return reauth.check(wanted=current_app.view_functions[request.endpoint].__dict__["sensitive"]())
     return None
 
 

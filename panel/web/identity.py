@@ -17,7 +17,7 @@ def _session() -> Session:
     if _NAME not in g:
         # Signing in and resetting a password read a user and then write them: on SQLite such a transaction must be a
         # writing one from its beginning.
-        writing = request.method == "POST" and (request.endpoint or "").startswith("security.")
+        writing = request.method == "POST" and (request.endpoint or "").startswith(("security.", "signin."))
         setattr(g, _NAME, db.identity_session(writing=writing))
     found = g.get(_NAME)
     assert isinstance(found, Session)

@@ -1,4 +1,4 @@
-"""How often an account may do what costs others something: a moving window, counted in Redis."""
+"""How often somebody may do what costs others something: a moving window, counted in Redis."""
 
 from __future__ import annotations
 
@@ -28,19 +28,55 @@ def hit_tests(account_id: uuid.UUID) -> int | None:
     against the limit that refused. With Redis away it lets everybody pass: a limit must not be what stops work.
     """
     settings: Settings = current_app.extensions["ownpost"]
-    return _hit(settings.limit_tests, "tests", str(account_id))
+    return hit(settings.limit_tests, "tests", str(account_id))
 
 
-def _hit(rates: str, *who: str) -> int | None:
-    limiter = MovingWindowRateLimiter(
-        RedisStorage("redis://", connection_pool=queue.connection().connection_pool, key_prefix=_PREFIX)
-    )
+def hit(rates: str, *who: str) -> int | None:
+    """Counts one attempt of `who` at what the first of these names.
+
+    Returns None when it may go on, else the whole seconds after which to come back. With Redis away everybody passes.
+    """
+    limiter = _limiter(queue.prompt_connection())
     try:
-        # The shortest window first: what it refuses must not use up the longer ones.
-        for rate in sorted(parse_many(rates), key=lambda rate: rate.get_expiry()):
-            if not limiter.hit(rate, *who):
-                wait = limiter.get_window_stats(rate, *who).reset_time - time.time()
-                return max(1, math.ceil(wait))
+        return _first_full(limiter, rates, who, count=True)
     except redis.RedisError as error:
-        log.warning("limit not counted", who=who[0], error=type(error).__name__)
+        _uncounted(who, error)
+        return None
+
+
+def wait(rates: str, *who: str) -> int | None:
+    """What `hit` would return, without counting."""
+    limiter = _limiter(queue.prompt_connection())
+    try:
+        return _first_full(limiter, rates, who, count=False)
+    except redis.RedisError as error:
+        _uncounted(who, error)
+        return None
+
+
+def forget(rates: str, *who: str) -> None:
+    """Takes back all that was counted."""
+    limiter = _limiter(queue.prompt_connection())
+    try:
+        for rate in parse_many(rates):
+            limiter.clear(rate, *who)
+    except redis.RedisError as error:
+        _uncounted(who, error)
+
+
+def _limiter(connection: redis.Redis) -> MovingWindowRateLimiter:
+    return MovingWindowRateLimiter(
+        RedisStorage("redis://", connection_pool=connection.connection_pool, key_prefix=_PREFIX)
+    )
+
+
+def _first_full(limiter: MovingWindowRateLimiter, rates: str, who: tuple[str, ...], *, count: bool) -> int | None:
+    # The shortest window first: what it refuses must not use up the longer ones.
+    for rate in sorted(parse_many(rates), key=lambda rate: rate.get_expiry()):
+        if not (limiter.hit if count else limiter.test)(rate, *who):
+            return max(1, math.ceil(limiter.get_window_stats(rate, *who).reset_time - time.time()))
     return None
+
+
+def _uncounted(who: tuple[str, ...], error: redis.RedisError) -> None:
+    log.warning("limit not counted", who=who[0], error=type(error).__name__)

@@ -9,6 +9,14 @@ from flask.wrappers import Request
 from werkzeug.routing import MapAdapter
 
 
+def is_local(target: str) -> bool:
+    """Whether a browser that is sent to `target` stays on this panel.
+
+    Browsers read a backslash as a slash, and drop tabs, line breaks and what blank comes first.
+    """
+    return target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+
+
 class App(Flask):
     """Flask, but for one thing: a whole URL begins with OWNPOST_PUBLIC_URL.
 

@@ -7,13 +7,14 @@ import time
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
-from flask_security import MailUtil, Security, SQLAlchemySessionUserDatastore
+from flask_security import MailUtil, Security, SQLAlchemySessionUserDatastore, password_changed, password_reset
 
 from panel import db
+from panel.accounts import service as accounts
 from panel.accounts.models import Role, User
 from panel.config import Settings
 from panel.outbox import service as outbox
-from panel.web import access, identity
+from panel.web import access, identity, throttle
 from panel.web.passwords import PasswordRules
 
 # Asking for a new password takes at least this long (seconds), so that the time of the answer does not tell whether a
@@ -35,6 +36,9 @@ _WORDS = {
     ),
     "PASSWORD_RESET_EXPIRED": ("That link has expired: it works for %(within)s. Have a new one sent.", "error"),
     "INVALID_RESET_PASSWORD_TOKEN": ("That link does not work, or has been used. Have a new one sent.", "error"),
+    "PASSWORD_CHANGE": ("Your new password is saved. You are signed out everywhere else.", "success"),
+    "INVALID_PASSWORD": ("That is not your password.", "error"),
+    "PASSWORD_IS_THE_SAME": ("That is the password you have. Choose another.", "error"),
     "PASSWORD_RESET_NO_LOGIN": ("Your new password is saved. Sign in with it.", "success"),
 }
 
@@ -82,6 +86,9 @@ def configure(app: Flask, settings: Settings) -> None:
         SECURITY_RESET_URL="/forgot",
         SECURITY_RECOVERABLE=True,
         SECURITY_RESET_PASSWORD_WITHIN=dt.timedelta(hours=2),
+        SECURITY_CHANGEABLE=True,
+        SECURITY_CHANGE_URL="/settings/security/password",
+        SECURITY_POST_CHANGE_VIEW="/settings/security",
         SECURITY_TRACKABLE=True,
         SECURITY_DATETIME_FACTORY=db.now,
         SECURITY_REGISTERABLE=False,
@@ -97,7 +104,10 @@ def configure(app: Flask, settings: Settings) -> None:
         SECURITY_EMAIL_SENDER=settings.platform_from.address,
         SECURITY_EMAIL_SUBJECT_PASSWORD_RESET="Choose a new password for Ownpost",
         SECURITY_EMAIL_SUBJECT_PASSWORD_NOTICE="Your Ownpost password was changed",
+        SECURITY_EMAIL_SUBJECT_PASSWORD_CHANGE_NOTICE="Your Ownpost password was changed",
         SECURITY_EMAIL_VALIDATOR_ARGS={"check_deliverability": False, "test_environment": True},
+        # By a session only: its tokens would know neither end nor second factor.
+        SECURITY_API_ENABLED_METHODS=["session"],
         SECURITY_FRESHNESS=dt.timedelta(minutes=-1),
         SECURITY_FRESHNESS_GRACE_PERIOD=dt.timedelta(0),
         SECURITY_DEFAULT_REMEMBER_ME=False,
@@ -113,8 +123,14 @@ def install(app: Flask, settings: Settings) -> None:
     datastore = SQLAlchemySessionUserDatastore(identity.IdentitySession(), User, Role)  # type: ignore[arg-type]
     security = Security(app, datastore, mail_util_cls=OutboxMailUtil, password_util_cls=PasswordRules)
     security.unauthn_handler(access.unauthenticated)
+    security.want_json(lambda _request: False)
+    app.login_manager.request_loader(lambda _request: None)  # type: ignore[attr-defined]
+    throttle.install(app)
     app.before_request(_note_begin)
     app.after_request(_even_out)
+    app.after_request(_audit)
+    password_changed.connect(_changed, app)
+    password_reset.connect(_reset, app)
 
 
 def _note_begin() -> None:
@@ -126,4 +142,22 @@ def _even_out(answer: Response) -> Response:
     if request.endpoint == "security.forgot_password" and request.method == "POST" and "began" in g:
         identity.release()
         time.sleep(max(0.0, g.began + FORGOT_AT_LEAST - time.monotonic()))
+    return answer
+
+
+def _changed(_app: Flask, user: User, **_: Any) -> None:
+    g.password_event = ("password.changed", user)
+
+
+def _reset(_app: Flask, user: User, **_: Any) -> None:
+    g.password_event = ("password.reset", user)
+
+
+def _audit(answer: Response) -> Response:
+    # Once the new password is committed: on SQLite one transaction writes at a time.
+    if event := g.pop("password_event", None):
+        action, user = event
+        identity.release()
+        with db.account_scope(user.account_id), db.transaction():
+            accounts.audit(action, subject=user.email, user_id=user.id, ip=request.remote_addr or "")
     return answer

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.support.world import World
+import time
+
+import pytest
+import time_machine
+from flask_login.utils import encode_cookie
+
+from tests.support.world import PASSWORD, Browser, World
 
 # With its streaming extension, htmx accepts event streams in every request.
 HTMX = {"HX-Request": "true", "Accept": "text/html, text/event-stream"}
@@ -63,4 +69,81 @@ def test_it_keeps_cookies_from_scripts_and_other_sites(world: World):
 
 def test_it_marks_cookies_secure_under_https(world: World):
     world.reconfigure(OWNPOST_PUBLIC_URL="https://mail.example.com")
-    assert "Secure" in world.client().get("/login").headers["Set-Cookie"]
+    cookie = world.client().get("/login").headers["Set-Cookie"]
+    assert cookie.startswith("__Host-ownpost=")
+    assert "Secure" in cookie
+    assert "Path=/" in cookie
+    assert "Domain" not in cookie
+
+
+HOUR, DAY = 3600, 86_400
+
+
+def sign_in(world: World, **fields: str) -> Browser:
+    browser = world.client()
+    browser.submit("/login", email=world.owner.email, password=PASSWORD, **fields)
+    return browser
+
+
+def in_use(browser: Browser, hours: int) -> bool:
+    """Whether somebody who clicks every hour is still signed in after so many."""
+    began = time.time()
+    for hour in range(1, hours + 1):
+        with time_machine.travel(began + hour * HOUR):
+            last = browser.signed_in()
+    return last
+
+
+def after(browser: Browser, seconds: int) -> bool:
+    with time_machine.travel(time.time() + seconds):
+        return browser.signed_in()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+class TestLengths:
+    def test_it_ends_a_sign_in_that_nobody_uses(self, world: World):
+        assert after(sign_in(world), 7 * HOUR)
+        assert not after(sign_in(world), 8 * HOUR + 60)
+
+    def test_it_lasts_for_a_day_at_most(self, world: World):
+        assert in_use(sign_in(world), 23)
+        assert not in_use(sign_in(world), 25)
+
+    def test_it_is_not_prolonged_by_a_page_that_asks_by_itself(self, world: World):
+        browser = sign_in(world)
+        with time_machine.travel(time.time() + 7 * HOUR):
+            assert browser.get("/deliveries", headers=HTMX).status_code == 200
+        assert not after(browser, 9 * HOUR)
+
+    def test_it_keeps_a_sign_in_for_two_weeks_where_that_is_wanted(self, world: World):
+        assert after(sign_in(world, remember="y"), 13 * DAY)
+        assert not after(sign_in(world, remember="y"), 14 * DAY + 60)
+
+    def test_it_keeps_it_in_the_browser_only_then(self, world: World):
+        for fields, kept in (({}, False), ({"remember": "y"}, True)):
+            cookie = sign_in(world, **fields).client.get_cookie("ownpost")
+            assert cookie
+            assert (cookie.max_age is not None or cookie.expires is not None) is kept
+
+    def test_it_sends_somebody_whose_time_is_over_to_the_sign_in_form(self, world: World):
+        browser = sign_in(world)
+        with time_machine.travel(time.time() + 9 * HOUR):
+            assert browser.get("/deliveries").location == "/login?next=/deliveries"
+            assert browser.get("/login").status_code == 200
+
+    def test_it_takes_no_cookie_that_remembers_for_ever(self, world: World):
+        with world.app.test_request_context():
+            forever = encode_cookie(world.owner.fs_uniquifier)
+        browser = world.client()
+        browser.client.set_cookie("remember_token", forever)
+        assert not browser.signed_in()
+        assert browser.get("/login").status_code == 200
+        assert browser.client.get_cookie("remember_token") is None
+
+    def test_it_takes_no_token_in_place_of_a_session(self, world: World):
+        with world.app.test_request_context():
+            user = world.app.extensions["security"].datastore.find_user(email=world.owner.email)
+            token = user.get_auth_token()
+        browser = world.client()
+        for options in ({"headers": {"Authentication-Token": token}}, {"query_string": {"auth_token": token}}):
+            assert browser.get("/deliveries", **options).status_code == 302

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
+import time_machine
+
+from panel.signin.models import EndedSignIn
+from panel.web import sessions
 from tests.support.world import World
 
 
@@ -30,3 +36,23 @@ def test_it_signs_out_this_browser_only(world: World):
     here, there = world.client(world.owner), world.client(world.owner)
     here.post("/logout")
     assert there.signed_in()
+
+
+def test_it_puts_the_cookie_out_of_use_also_where_it_was_copied(world: World):
+    browser, thief = world.client(world.owner), world.client()
+    cookie = browser.client.get_cookie("ownpost")
+    assert cookie
+    thief.client.set_cookie("ownpost", cookie.value)
+    assert thief.signed_in()
+    browser.post("/logout")
+    thief.client.set_cookie("ownpost", cookie.value)
+    assert not thief.signed_in()
+    assert world.client(world.owner).signed_in()
+
+
+def test_it_forgets_endings_whose_time_is_up(world: World):
+    world.client(world.owner).post("/logout")
+    with time_machine.travel(time.time() + sessions.KEPT + 60):
+        world.client(world.owner).post("/logout")
+        with world.acme_scope() as session:
+            assert session.query(EndedSignIn).count() == 1

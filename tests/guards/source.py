@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FEATURES = (
     "accounts",
     "outbox",
+    "signin",
     "addresses",
     "servers",
     "campaigns",

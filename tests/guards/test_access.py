@@ -23,6 +23,7 @@ PUBLIC = {
     "suppressions.ask": "the signed link in a letter is the leave to come",
     "suppressions.unsubscribe": "the signed link in a letter is the leave to come",
     "suppressions.preferences": "the signed link in a letter is the leave to come",
+    "signin.second": "the second step of a sign-in; the view asks whose password was right",
     "events.openapi": "a description, the same for everyone",
     "mailbox.index": "on a laptop the password letter is read here; the view asks for loopback or a session",
     "mailbox.show": "as mailbox.index",
@@ -36,6 +37,24 @@ PUBLIC = {
 WITHOUT_TOKEN = {"suppressions.unsubscribe": "RFC 8058: mail providers post here; the signed link is what proves it"}
 # Here everything that changes something is for owners.
 OWNERS_ONLY = ("addresses", "servers", "suppressions")
+
+# Where whatever changes something asks for the password again when it was last given a while ago.
+SENSITIVE = (
+    "/settings/email",
+    "/settings/api-keys",
+    "/settings/users",
+    "/settings/security",
+    "/settings/account/delete",
+    "/settings/account/export",
+)
+NOT_SENSITIVE = {
+    "addresses.confirm": "the signed link in a letter is the leave to come",
+    "addresses.rename": "a name beside an address leads no mail elsewhere",
+    "addresses.resend_link": "mails the address its link; nothing changes",
+    "servers.check": "looks at a field; nothing changes",
+    "servers.cancel_test": "ends a test; nothing changes",
+    "security.change_password": "its form asks for the present password itself",
+}
 
 SAMPLES = {"UUIDConverter": uuid.UUID(int=7), "IntegerConverter": 7, "PathConverter": "made-up"}
 
@@ -82,6 +101,28 @@ def open_to_all(app: Flask) -> set[str]:
     endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
     marked = {endpoint for endpoint in endpoints if access.of(app, endpoint) == access.PUBLIC}
     return {endpoint for endpoint in marked if endpoint != "static" and not endpoint.startswith("security.")}
+
+
+def changes_unasked(app: Flask) -> set[str]:
+    """Endpoints of sensitive pages that change something and do not ask for the password."""
+    return {
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if f"{rule.rule}/".startswith(tuple(f"{prefix}/" for prefix in SENSITIVE))
+        and (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}
+        and not access.is_sensitive(app, rule.endpoint)
+    }
+
+
+def test_it_asks_for_the_password_again_before_sensitive_changes(app: Flask):
+    assert changes_unasked(app) == set(NOT_SENSITIVE)
+
+
+def test_it_asks_by_forms_only(app: Flask):
+    """What was typed is carried over in a form: nothing sensitive may be sent by another method."""
+    methods = [rule.methods or set() for rule in app.url_map.iter_rules() if access.is_sensitive(app, rule.endpoint)]
+    assert methods
+    assert set().union(*methods) <= {"POST", "OPTIONS"}
 
 
 def test_it_asks_for_a_sign_in_everywhere_else(app: Flask):
@@ -135,7 +176,9 @@ def test_it_would_notice(app: Flask):
     app.add_url_rule("/open", endpoint="stats.open", view_func=open_page)
     app.extensions["csrf"].exempt(open_form)
     app.add_url_rule("/form", endpoint="stats.form", view_func=open_form, methods=["POST"])
+    app.add_url_rule("/settings/users/<id>", endpoint="stats.change", view_func=lambda id: id, methods=["DELETE"])
     app.before_request_funcs[None].remove(access._enforce)
     assert "stats.home" in seen_without_session(app)
     assert "stats.open" in open_to_all(app)
     assert "stats.form" in taken_without_token(app)
+    assert "stats.change" in changes_unasked(app)

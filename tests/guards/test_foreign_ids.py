@@ -20,6 +20,7 @@ from panel.outbox import service as outbox
 from panel.outbox.service import Order
 from panel.participants import service as participants
 from panel.servers import service as servers
+from panel.signin.models import Passkey
 from panel.suppressions import service as suppressions
 from panel.web import access
 from tests.support.world import World
@@ -57,6 +58,10 @@ def ids(world: World) -> dict[str, Any]:
                     notification_version_id=notification.current_version_id,
                 )
             )
+            passkey = Passkey(
+                account_id=world.acme.id, user_id=world.member.id, name="one", credential_id=b"one", public_key=b"one"
+            )
+            db.session().add(passkey)
         action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=world.owner.id)
         suppression, _ = suppressions.add_by_hand("gone@friends.test", None, user_id=world.owner.id, ip="")
         return {
@@ -69,6 +74,7 @@ def ids(world: World) -> dict[str, Any]:
             "blast_id": blasts.create(campaign.id).id,
             "suppression_id": suppression.id,
             "action_id": action.id,
+            "passkey_id": passkey.id,
         }
 
 

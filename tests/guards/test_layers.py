@@ -18,6 +18,7 @@ FRAMEWORKS = ("flask", "wtforms", "sqlalchemy", "redis", "rq", "alembic", "limit
 TIERS = (
     ("accounts",),
     ("outbox",),
+    ("signin",),
     ("addresses", "servers"),
     ("campaigns",),
     ("participants", "suppressions"),
@@ -32,8 +33,8 @@ VOCABULARY = ("panel.outbox.states", "panel.campaigns.kinds")
 NOT_OF_PAGES = ("flask.Flask", "flask.current_app", "flask.url_for", "flask.render_template", "panel.web.problems")
 # Put everything together, so may import everything.
 WIRING = ("panel", "panel.models", "panel.cli", "panel.up", "panel.server", "panel.doctor", "panel.migrations.env")
-# What panel.web takes from features: Flask-Security wants the user model and sends letters.
-WEB_MAY = {"panel.web.security": ("panel.accounts.models", "panel.outbox.service")}
+# What panel.web takes from features: Flask-Security wants the user model, sends letters and changes passwords.
+WEB_MAY = {"panel.web.security": ("panel.accounts.models", "panel.accounts.service", "panel.outbox.service")}
 
 
 def tier(feature: str) -> int:

@@ -28,6 +28,7 @@ UNLINKED = {
     "deliveries.notification_id": "the log outlives the notification",
     "deliveries.participant_id": "the log outlives the participant",
     "deliveries.server_id": "the log outlives the server",
+    "passkeys.credential_id": "no row's: the name that its device gave the passkey",
 }
 # Foreign keys between account-owned tables that leave the account out, and why.
 ONE_COLUMN = {

@@ -16,7 +16,9 @@ from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.crypto import new_key
 from panel.migrations import runner
+from panel.outbox.models import Delivery
 from panel.servers import service as servers
+from tests.signin.kit import set_up_app
 from tests.support.mailserver import MailServer
 from tests.support.world import World
 
@@ -190,3 +192,15 @@ def _store_password(world: World) -> None:
     with world.acme_scope():
         address = addresses.add_confirmed(email="hello@acme.test", display_name="Acme")
         servers.save_draft(address.id, entry, servers.By())
+
+
+@sqlite
+def test_it_lets_somebody_in_who_has_lost_their_second_factor(world: World, shell: Shell):
+    set_up_app(world.client(world.owner))
+    done = shell.run("user", "forget-second-factor", "Owner@acme.test")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert world.client(world.owner).signed_in()
+    with world.acme_scope() as session:
+        letters = [letter.values["text"] for letter in session.query(Delivery).order_by(Delivery.id)]
+    assert "turned off by the person who runs this Ownpost" in letters[-1]
+    assert shell.run("user", "forget-second-factor", "nobody@acme.test").returncode == 1

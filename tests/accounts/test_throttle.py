@@ -1,0 +1,202 @@
+"""Passwords cannot be tried by the thousand, and nobody is locked out by somebody else's trying."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+import time_machine
+from werkzeug.test import TestResponse
+
+from panel.web import throttle
+from tests.support.redisserver import RedisServer
+from tests.support.world import PASSWORD, Browser, World
+
+NAMES_A_MINUTE = 5
+ELSEWHERE = {"REMOTE_ADDR": "203.0.113.9"}
+
+
+def guess(browser: Browser, email: str, password: str = "not the password", **options) -> TestResponse:
+    return browser.post("/login", {"email": email, "password": password}, **options)
+
+
+def sign_out(browser: Browser) -> None:
+    browser.post("/logout")
+    browser.get("/login")
+
+
+def guess_until_refused(world: World, email: str) -> TestResponse:
+    browser = world.client()
+    for _ in range(NAMES_A_MINUTE):
+        assert guess(browser, email).status_code == 200
+    return guess(browser, email)
+
+
+def test_it_slows_down_who_tries_a_name_again_and_again(world: World):
+    refused = guess_until_refused(world, world.owner.email)
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    page = refused.get_data(as_text=True)
+    assert re.search(r"Try again in \d+ seconds", page)
+    assert "Forgotten your password?" in page
+
+
+def test_it_gives_the_same_answer_for_a_name_that_nobody_has(world: World):
+    known, unknown = (guess_until_refused(world, email) for email in (world.owner.email, "nobody@acme.test"))
+    assert known.status_code == unknown.status_code == 429
+    alike = [re.sub(r"\d+ seconds|[\w.-]{60,}", "", answer.get_data(as_text=True)) for answer in (known, unknown)]
+    assert alike[0] == alike[1]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("spelling", ["OWNER@acme.test", " owner@acme.test ", "owner@ACME.TEST"])
+def test_it_takes_no_other_spelling_for_another_name(world: World, spelling: str):
+    guess_until_refused(world, world.owner.email)
+    assert guess(world.client(), spelling).status_code == 429
+
+
+def test_it_refuses_the_right_password_too_while_it_waits(world: World):
+    guess_until_refused(world, world.owner.email)
+    browser = world.client()
+    assert guess(browser, world.owner.email, PASSWORD).status_code == 429
+    assert not browser.signed_in()
+
+
+def test_it_lets_the_right_password_in_after_the_wait(world: World):
+    refused = guess_until_refused(world, world.owner.email)
+    with time_machine.travel(time.time() + int(refused.headers["Retry-After"])):
+        assert guess(world.client(), world.owner.email, PASSWORD).status_code == 302
+
+
+def test_it_never_locks_out_a_browser_that_was_let_in_before(world: World):
+    at_home = world.client(world.owner)
+    sign_out(at_home)
+    guess_until_refused(world, world.owner.email)
+    assert guess(at_home, world.owner.email, PASSWORD).status_code == 302
+
+
+def test_it_knows_a_browser_for_its_own_names_only(world: World):
+    strangers = world.client(world.stranger)
+    sign_out(strangers)
+    guess_until_refused(world, world.owner.email)
+    assert guess(strangers, world.owner.email).status_code == 429
+
+
+def test_it_counts_a_known_browser_too(world: World):
+    at_home = world.client(world.owner)
+    sign_out(at_home)
+    for _ in range(NAMES_A_MINUTE):
+        assert guess(at_home, world.owner.email).status_code == 200
+    assert guess(at_home, world.owner.email, PASSWORD).status_code == 429
+    # and a stranger's browser is another matter
+    assert guess(world.client(), world.owner.email, PASSWORD).status_code == 302
+
+
+def test_it_lets_in_by_a_new_password_whoever_is_waiting(world: World):
+    """The way out for the owner on a new computer while somebody goes on trying."""
+    browser = world.client()
+    browser.submit("/forgot", email=world.owner.email)
+    with world.acme_scope() as session:
+        from panel.outbox.models import Delivery
+
+        text = session.query(Delivery).one().values["text"]
+    guess_until_refused(world, world.owner.email)
+    path = re.search(r"http://127\.0\.0\.1:8000(/forgot/\S+)", text)[1]
+    browser.submit(path, password="quite a new password", password_confirm="quite a new password")
+    assert guess(browser, world.owner.email, "quite a new password").status_code == 302
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_slows_down_an_address_that_tries_many_names(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(throttle, "SIGN_IN_BY_ADDRESS", "3/minute")
+    browser = world.client()
+    for number in range(3):
+        assert guess(browser, f"somebody{number}@acme.test").status_code == 200
+    assert guess(browser, "another@acme.test").status_code == 429
+    assert guess(world.client(), "another@acme.test", environ_base=ELSEWHERE).status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_does_not_count_sign_ins_that_succeed(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(throttle, "SIGN_IN_BY_ADDRESS", "3/minute")
+    for _ in range(7):
+        assert world.client(world.owner).signed_in()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:198.51.100.7", "198.51.100.7", True),
+        ("198.51.100.7", "198.51.100.8", False),
+    ],
+)
+def test_it_takes_a_network_of_ipv6_for_one_address(world: World, one: str, other: str, alike: bool):
+    def counted(address: str) -> str:
+        with world.app.test_request_context(environ_base={"REMOTE_ADDR": address}):
+            return throttle._address()
+
+    assert (counted(one) == counted(other)) is alike
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_keeps_neither_names_nor_passwords_in_redis(world: World, redis_client):
+    guess(world.client(), "canary@acme.test", "canary in the mine")
+    stored = b" ".join(redis_client.keys())
+    assert b"sign-in name" in stored
+    assert b"canary" not in stored
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_lets_people_sign_in_while_redis_is_away(world: World, redis_server: RedisServer):
+    redis_server.stop()
+    try:
+        assert world.client(world.owner).signed_in()
+    finally:
+        redis_server.start()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_takes_no_json_that_would_go_uncounted(world: World):
+    browser = world.client()
+    browser.get("/login")
+    headers = {"X-CSRFToken": browser._token}
+    for path in ("/login", "/forgot"):
+        answer = browser.client.post(path, json={"email": world.owner.email, "password": PASSWORD}, headers=headers)
+        assert answer.status_code == 415
+    assert not browser.signed_in()
+
+
+def test_it_asks_for_new_passwords_a_few_times_an_hour(world: World):
+    for email, place in ((world.owner.email, {}), ("nobody@acme.test", ELSEWHERE)):
+        browser = world.client()
+        browser.get("/forgot")
+        for _ in range(5):
+            assert browser.post("/forgot", {"email": email}, environ_base=place).status_code == 200
+        refused = browser.post("/forgot", {"email": email}, environ_base=place)
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["Retry-After"]) <= 3600
+        assert "look for them in your mailbox" in refused.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_has_an_address_ask_for_a_few_new_passwords_only(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(throttle, "FORGOT_BY_ADDRESS", "2/minute")
+    browser = world.client()
+    browser.get("/forgot")
+    for number, status in enumerate((200, 200, 429)):
+        assert browser.post("/forgot", {"email": f"somebody{number}@acme.test"}).status_code == status
+    assert browser.post("/forgot", {"email": "x@acme.test"}, environ_base=ELSEWHERE).status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_words_the_refusal_for_htmx_as_a_line(world: World):
+    guess_until_refused(world, world.owner.email)
+    answer = guess(world.client(), world.owner.email, headers={"HX-Request": "true"})
+    assert answer.status_code == 429
+    assert answer.mimetype == "text/plain"
+    assert answer.get_data(as_text=True).startswith("That was a lot of sign-ins")
+    assert int(answer.headers["Retry-After"]) >= 1

@@ -1,0 +1,263 @@
+"""An authenticator app as second factor, over HTTP, with codes computed from its key."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+import time_machine
+
+from panel.accounts.models import AuditEntry
+from panel.crypto import new_key
+from panel.outbox.models import Delivery
+from panel.signin.models import RecoveryCode, TotpKey
+from tests.signin.kit import codes_of, give_password, set_up_app, totp
+from tests.support.world import PASSWORD, World
+
+STEP = 30
+
+
+def in_a_while(steps: int = 2):
+    """The app has gone on to other codes since it was set up."""
+    return time_machine.travel(time.time() + steps * STEP)
+
+
+def test_it_asks_for_the_code_after_the_password(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    with in_a_while():
+        browser = give_password(world, world.owner)
+        assert not browser.signed_in()
+        assert browser.post("/login/second", {"code": totp(secret)}).location == "/"
+        assert browser.signed_in()
+
+
+def test_it_lets_nobody_in_with_another_code(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    with in_a_while():
+        browser = give_password(world, world.owner)
+        wrong = f"{(int(totp(secret)) + 1) % 1_000_000:06}"
+        for code in (wrong, "", "nonsense", totp(secret, time.time() - 10 * STEP), totp(secret, time.time() + 600)):
+            answer = browser.post("/login/second", {"code": code})
+            assert answer.status_code == 422
+            assert not browser.signed_in()
+
+
+def test_it_takes_a_code_once(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    with in_a_while():
+        code = totp(secret)
+        assert give_password(world, world.owner).post("/login/second", {"code": code}).status_code == 303
+        assert give_password(world, world.owner).post("/login/second", {"code": code}).status_code == 422
+
+
+def test_it_takes_the_code_that_set_it_up_no_more(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    assert give_password(world, world.owner).post("/login/second", {"code": totp(secret)}).status_code == 422
+
+
+def test_it_takes_a_code_with_a_blank_and_of_a_clock_that_is_a_little_off(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    with in_a_while(4):
+        late = totp(secret, time.time() - STEP)
+        browser = give_password(world, world.owner)
+        assert browser.post("/login/second", {"code": f" {late[:3]} {late[3:]} "}).status_code == 303
+
+
+def test_it_lets_codes_be_tried_a_few_times_only(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    with in_a_while():
+        browser = give_password(world, world.owner)
+        for number in range(5):
+            assert browser.post("/login/second", {"code": f"00000{number}"}).status_code == 422
+        refused = browser.post("/login/second", {"code": totp(secret)})
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        # Neither by another browser.
+        assert give_password(world, world.owner).post("/login/second", {"code": totp(secret)}).status_code == 429
+
+
+def test_it_waits_ten_minutes_for_the_code(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    browser = give_password(world, world.owner)
+    with time_machine.travel(time.time() + 601):
+        assert browser.post("/login/second", {"code": totp(secret)}).location == "/login"
+        assert not browser.signed_in()
+
+
+def test_it_takes_no_code_after_the_password_has_changed(world: World):
+    here = world.client(world.owner)
+    secret, _ = set_up_app(here)
+    with in_a_while():
+        browser = give_password(world, world.owner)
+        here.submit(
+            "/settings/security/password",
+            password=PASSWORD,
+            new_password="a new password",
+            new_password_confirm="a new password",
+        )
+        assert browser.post("/login/second", {"code": totp(secret)}).location == "/login"
+
+
+def test_it_leads_where_the_person_wanted_to_go(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    with in_a_while():
+        browser = world.client()
+        browser.get("/login?next=/deliveries?state%3Dfailed")
+        form = {"email": world.owner.email, "password": PASSWORD, "remember": "y"}
+        browser.post("/login?next=/deliveries?state%3Dfailed", form)
+        browser.get("/login/second")
+        assert browser.post("/login/second", {"code": totp(secret)}).location == "/deliveries?state=failed"
+        cookie = browser.client.get_cookie("ownpost")
+        assert cookie.max_age or cookie.expires  # kept, as was asked for with the password
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_has_no_second_step_without_the_first(world: World):
+    browser = world.client()
+    assert browser.get("/login/second").location == "/login"
+    assert browser.post("/login/second", {"code": "123456"}).location == "/login"
+
+
+def test_it_seals_the_key_in_the_database(world: World):
+    secret, _ = set_up_app(world.client(world.owner))
+    with world.acme_scope() as session:
+        key = session.query(TotpKey).one()
+    assert key.secret_sealed.startswith("v1.")
+    assert secret not in key.secret_sealed
+
+
+def test_it_shows_the_key_only_until_it_is_set_up(world: World):
+    browser = world.client(world.owner)
+    secret, _ = set_up_app(browser)
+    answer = browser.get("/settings/security/authenticator")
+    assert answer.location == "/settings/security"
+    assert secret not in browser.get("/settings/security").get_data(as_text=True)
+    # Nor does asking for another one put it out of use.
+    browser.post("/settings/security/authenticator")
+    with in_a_while():
+        assert give_password(world, world.owner).post("/login/second", {"code": totp(secret)}).status_code == 303
+
+
+def test_it_changes_nothing_until_a_code_has_proved_the_app(world: World):
+    browser = world.client(world.owner)
+    browser.post("/settings/security/authenticator")
+    answer = browser.post("/settings/security/authenticator/confirm", {"code": "000000"})
+    assert answer.status_code == 422
+    assert "not right" in answer.get_data(as_text=True)
+    assert world.client(world.owner).signed_in()
+
+
+def test_it_draws_the_key_without_asking_anybody(world: World):
+    browser = world.client(world.owner)
+    browser.post("/settings/security/authenticator")
+    page = browser.get("/settings/security/authenticator").get_data(as_text=True)
+    assert 'src="data:image/svg+xml' in page
+
+
+def test_it_signs_out_everywhere_else_when_it_is_added_and_removed(world: World):
+    here, there = world.client(world.owner), world.client(world.owner)
+    secret, _ = set_up_app(here)
+    assert here.signed_in()
+    assert not there.signed_in()
+    with in_a_while():
+        there = give_password(world, world.owner)
+        there.post("/login/second", {"code": totp(secret)})
+        here.post("/settings/security/authenticator/remove")
+        assert here.signed_in()
+        assert not there.signed_in()
+    assert world.client(world.owner).signed_in()
+
+
+def test_it_tells_the_person_and_the_audit_log(world: World):
+    browser = world.client(world.owner)
+    set_up_app(browser)
+    browser.post("/settings/security/authenticator/remove")
+    with world.acme_scope() as session:
+        letters = [letter.values for letter in session.query(Delivery).order_by(Delivery.id)]
+        actions = {entry.action for entry in session.query(AuditEntry)}
+        assert session.query(RecoveryCode).count() == 0
+    assert ["was added" in letters[0]["text"], "was removed" in letters[1]["text"]] == [True, True]
+    assert {"authenticator.added", "authenticator.removed", "recovery_codes.made"} <= actions
+
+
+def test_it_says_nothing_of_one_persons_app_to_another(world: World):
+    set_up_app(world.client(world.owner))
+    colleague = world.client(world.member)
+    assert "Set up an app" in colleague.get("/settings/security").get_data(as_text=True)
+    colleague.post("/settings/security/authenticator/remove")
+    assert give_password(world, world.owner)
+
+
+class TestRecoveryCodes:
+    def test_each_lets_its_owner_in_once(self, world: World):
+        _, codes = set_up_app(world.client(world.owner))
+        assert len(set(codes)) == 10
+        for status in (303, 422):
+            answer = give_password(world, world.owner).post("/login/second", {"recovery_code": codes[3]})
+            assert answer.status_code == status
+        plain = codes[4].replace("-", " ").upper()
+        assert give_password(world, world.owner).post("/login/second", {"recovery_code": plain}).status_code == 303
+
+    def test_they_are_kept_as_hashes(self, world: World):
+        _, codes = set_up_app(world.client(world.owner))
+        with world.acme_scope() as session:
+            kept = " ".join(code.hash for code in session.query(RecoveryCode))
+        assert not any(code in kept or code.replace("-", "") in kept for code in codes)
+
+    def test_they_are_shown_once(self, world: World):
+        browser = world.client(world.owner)
+        _, codes = set_up_app(browser)
+        page = browser.get("/settings/security").get_data(as_text=True)
+        assert "You have 10 left" in page
+        assert not any(code in page for code in codes)
+
+    def test_new_ones_put_the_old_ones_out_of_use(self, world: World):
+        browser = world.client(world.owner)
+        _, codes = set_up_app(browser)
+        newer = codes_of(browser.post("/settings/security/recovery-codes"))
+        assert len(newer) == 10
+        assert give_password(world, world.owner).post("/login/second", {"recovery_code": codes[0]}).status_code == 422
+        assert give_password(world, world.owner).post("/login/second", {"recovery_code": newer[0]}).status_code == 303
+
+    def test_they_let_in_somebody_whose_key_cannot_be_read(self, world: World):
+        """A lost encryption key must not lock people out."""
+        secret, codes = set_up_app(world.client(world.owner))
+        world.reconfigure(OWNPOST_ENCRYPTION_KEYS=new_key())
+        with in_a_while():
+            browser = give_password(world, world.owner)
+            assert browser.post("/login/second", {"code": totp(secret)}).status_code == 422
+            assert browser.post("/login/second", {"recovery_code": codes[0]}).status_code == 303
+
+    def test_they_are_tried_a_few_times_only(self, world: World):
+        _, codes = set_up_app(world.client(world.owner))
+        browser = give_password(world, world.owner)
+        for _ in range(5):
+            assert browser.post("/login/second", {"recovery_code": "wrong"}).status_code == 422
+        assert browser.post("/login/second", {"recovery_code": codes[0]}).status_code == 429
+
+    def test_its_owner_is_told(self, world: World):
+        _, codes = set_up_app(world.client(world.owner))
+        give_password(world, world.owner).post("/login/second", {"recovery_code": codes[0]})
+        with world.acme_scope() as session:
+            last = session.query(Delivery).order_by(Delivery.id.desc()).first()
+        assert re.search("9 are left", last.values["text"])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_asks_for_the_password_again_before_it_is_removed(world: World):
+    browser = world.client(world.owner)
+    set_up_app(browser)
+    with time_machine.travel(time.time() + 16 * 60):
+        assert browser.post("/settings/security/authenticator/remove").status_code == 422
+    with world.acme_scope() as session:
+        assert session.query(TotpKey).count() == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_signs_out_everywhere_else_on_demand(world: World):
+    here, there, colleague = world.client(world.owner), world.client(world.owner), world.client(world.member)
+    here.post("/settings/security/sign-out-elsewhere")
+    assert here.signed_in()
+    assert not there.signed_in()
+    assert colleague.signed_in()

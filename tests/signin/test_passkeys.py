@@ -1,0 +1,181 @@
+"""Passkeys as second factor, over HTTP, with an authenticator in software. A real browser's is in tests/flows."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import time
+
+import pytest
+import time_machine
+from werkzeug.test import TestResponse
+
+from panel.signin import passkeys
+from panel.signin.models import Passkey
+from tests.signin.kit import SoftPasskey, codes_of, give_password
+from tests.support.world import Browser, World
+
+BASE = "/settings/security/passkeys"
+
+
+@pytest.fixture
+def panel(world: World) -> World:
+    """A panel with a name. Its cookies would want TLS; their names and flags have tests of their own."""
+    world.reconfigure(OWNPOST_PUBLIC_URL="http://localhost:8000")
+    return world
+
+
+def passkey() -> SoftPasskey:
+    return SoftPasskey(origin="http://localhost:8000", site="localhost")
+
+
+def options(page: TestResponse) -> dict:
+    found = re.search(r'data-passkey-options="([^"]+)"', page.get_data(as_text=True))
+    assert found, page.get_data(as_text=True)
+    return json.loads(html.unescape(found[1]))
+
+
+def add(browser: Browser, key: SoftPasskey, name: str = "My laptop") -> TestResponse:
+    asked = options(browser.post(f"{BASE}/new", {"name": name}))
+    return browser.post(BASE, {"credential": key.create(asked), "name": name})
+
+
+def test_it_asks_for_the_passkey_after_the_password(panel: World):
+    key = passkey()
+    added = add(panel.client(panel.owner), key)
+    assert len(codes_of(added)) == 10
+    browser = give_password(panel, panel.owner)
+    asked = options(browser.get("/login/second"))
+    assert asked["rpId"] == "localhost"
+    assert browser.post("/login/second", {"credential": key.get(asked)}).status_code == 303
+    assert browser.signed_in()
+    assert "My laptop" in browser.get("/settings/security").get_data(as_text=True)
+
+
+def test_it_takes_no_other_passkey(panel: World):
+    key, another = passkey(), passkey()
+    add(panel.client(panel.owner), key)
+    add(panel.client(panel.stranger), another)
+    browser = give_password(panel, panel.owner)
+    assert (
+        browser.post("/login/second", {"credential": another.get(options(browser.get("/login/second")))}).status_code
+        == 422
+    )
+    forged = passkey()
+    forged.id = key.id
+    assert (
+        browser.post("/login/second", {"credential": forged.get(options(browser.get("/login/second")))}).status_code
+        == 422
+    )
+    assert not browser.signed_in()
+
+
+def test_it_takes_an_answer_once(panel: World):
+    key = passkey()
+    add(panel.client(panel.owner), key)
+    browser = give_password(panel, panel.owner)
+    answer = key.get(options(browser.get("/login/second")))
+    assert browser.post("/login/second", {"credential": answer}).status_code == 303
+    again = give_password(panel, panel.owner)
+    assert again.post("/login/second", {"credential": answer}).status_code == 422
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("origin", "site"),
+    [
+        ("http://evil.example", "localhost"),
+        ("http://localhost:8001", "localhost"),
+        ("http://localhost:8000", "evil.example"),
+    ],
+)
+def test_it_takes_nothing_that_was_signed_for_another_site(panel: World, origin: str, site: str):
+    key = passkey()
+    add(panel.client(panel.owner), key)
+    key.origin, key.site = origin, site
+    browser = give_password(panel, panel.owner)
+    assert (
+        browser.post("/login/second", {"credential": key.get(options(browser.get("/login/second")))}).status_code == 422
+    )
+    assert add(panel.client(panel.stranger), key).status_code == 303  # back to the page, with a word
+    with panel.acme_scope() as session:
+        assert session.query(Passkey).count() == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "answer", ["", "{}", "[]", "null", '"x"', '{"id": 1}', "not json", '{"id": "AA", "rawId": "AA"}']
+)
+def test_it_takes_no_nonsense(panel: World, answer: str):
+    add(panel.client(panel.owner), passkey())
+    browser = give_password(panel, panel.owner)
+    assert browser.post("/login/second", {"credential": answer}).status_code == 422
+    owner = panel.client(panel.stranger)
+    owner.post(f"{BASE}/new", {"name": "x"})
+    assert owner.post(BASE, {"credential": answer, "name": "x"}).status_code == 303
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_takes_an_answer_for_five_minutes(panel: World):
+    key = passkey()
+    add(panel.client(panel.owner), key)
+    browser = give_password(panel, panel.owner)
+    asked = options(browser.get("/login/second"))
+    with time_machine.travel(time.time() + 301):
+        assert browser.post("/login/second", {"credential": key.get(asked)}).status_code == 422
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_notices_a_copied_passkey(panel: World):
+    """A counter that goes back: two devices hold the same key (WebAuthn, section 6.1.1)."""
+    key = passkey()
+    add(panel.client(panel.owner), key)
+    key.count = 7
+    for count, status in ((7, 303), (3, 422)):
+        key.count = count
+        browser = give_password(panel, panel.owner)
+        answer = key.get(options(browser.get("/login/second")))
+        assert browser.post("/login/second", {"credential": answer}).status_code == status
+
+
+def test_it_is_removed_by_its_owner_only(panel: World):
+    owner, colleague = panel.client(panel.owner), panel.client(panel.member)
+    add(owner, passkey())
+    with panel.acme_scope() as session:
+        passkey_id = session.query(Passkey).one().id
+    assert colleague.post(f"{BASE}/{passkey_id}/remove").status_code == 404
+    assert panel.client(panel.stranger).post(f"{BASE}/{passkey_id}/remove").status_code == 404
+    assert owner.post(f"{BASE}/{passkey_id}/remove").status_code == 303
+    assert panel.client(panel.owner).signed_in()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_wants_a_name(panel: World):
+    answer = panel.client(panel.owner).post(f"{BASE}/new", {"name": ""})
+    assert answer.status_code == 422
+    assert "Give it a name" in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "origin"),
+    [
+        ("https://mail.example.com", "mail.example.com", "https://mail.example.com"),
+        ("https://mail.example.com:443/panel", "mail.example.com", "https://mail.example.com"),
+        ("https://mail.example.com:8443", "mail.example.com", "https://mail.example.com:8443"),
+        ("http://localhost:8000", "localhost", "http://localhost:8000"),
+        ("http://127.0.0.1:8000", None, None),
+        ("https://[2001:db8::1]", None, None),
+        ("http://mail.example.com", None, None),
+    ],
+)
+def test_it_knows_where_browsers_take_passkeys(url: str, name: str | None, origin: str | None):
+    found = passkeys.site(url)
+    assert (found.name if found else None, found.origin if found else None) == (name, origin)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_says_so_where_they_do_not(world: World):
+    browser = world.client(world.owner)
+    assert "only on a panel that has a name" in browser.get("/settings/security").get_data(as_text=True)
+    assert browser.post(f"{BASE}/new", {"name": "x"}).status_code == 404
