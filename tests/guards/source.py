@@ -15,6 +15,7 @@ FEATURES = (
     "outbox",
     "addresses",
     "servers",
+    "settings",
     "campaigns",
     "participants",
     "suppressions",

@@ -20,6 +20,8 @@ from panel.outbox import service as outbox
 from panel.outbox.service import Order
 from panel.participants import service as participants
 from panel.servers import service as servers
+from panel.settings import keys
+from panel.settings import service as settings
 from panel.suppressions import service as suppressions
 from panel.web import access
 from tests.support.world import World
@@ -58,6 +60,8 @@ def ids(world: World) -> dict[str, Any]:
                 )
             )
         action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=world.owner.id)
+        settings.invite("new@friends.test", "member", settings.By(user_id=world.owner.id))
+        accounts.add_api_key("shop")
         suppression, _ = suppressions.add_by_hand("gone@friends.test", None, user_id=world.owner.id, ip="")
         return {
             "address_id": address.id,
@@ -69,6 +73,9 @@ def ids(world: World) -> dict[str, Any]:
             "blast_id": blasts.create(campaign.id).id,
             "suppression_id": suppression.id,
             "action_id": action.id,
+            "key_id": keys.all_keys()[0].id,
+            "user_id": world.member.id,
+            "invitation_id": settings.invitations()[0].id,
         }
 
 

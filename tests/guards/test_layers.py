@@ -18,7 +18,7 @@ FRAMEWORKS = ("flask", "wtforms", "sqlalchemy", "redis", "rq", "alembic", "limit
 TIERS = (
     ("accounts",),
     ("outbox",),
-    ("addresses", "servers"),
+    ("addresses", "servers", "settings"),
     ("campaigns",),
     ("participants", "suppressions"),
     ("deliveries",),
