@@ -12,6 +12,9 @@ _KEYS = (
     "events, `deliveries:read` to read how deliveries are doing."
 )
 _WHO = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}, "description": "RFC 6750."}}
+_TO_DELIVERY = {
+    "delivery": {"operationId": "getDelivery", "parameters": {"id": "$response.body#/deliveries/0/id"}},
+}
 _WHEN = {
     "Retry-After": {"required": True, "schema": {"type": "string", "pattern": "^[0-9]+$"}, "description": "Seconds."}
 }
@@ -74,7 +77,7 @@ def _report() -> dict[str, Any]:
         "parameters": [key],
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("Event")}}},
         "responses": {
-            "202": _answer("Taken. The deliveries are on their way.", _ref("Accepted")),
+            "202": _answer("Taken. The deliveries are on their way.", _ref("Accepted")) | {"links": _TO_DELIVERY},
             "200": _answer("Taken before: the same key and body, or the same event.", _ref("Accepted")),
             **_problems(
                 "events:write",
