@@ -14,6 +14,7 @@ from panel import create_app, process, queue
 from panel.blasts import service as blasts
 from panel.config import Settings
 from panel.deliveries import service as deliveries
+from panel.settings import service as people
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ def _tick(settings: Settings) -> None:
     try:
         blasts.tick()
         deliveries.tick(settings)
+        people.tick()
         queue.connection().set(ALIVE_KEY, str(time.time()))
     except (SQLAlchemyError, redis.RedisError) as error:
         log.warning("a tick was missed", error=type(error).__name__)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from panel import db, embedded
+from panel.accounts.service import SCOPES
 from panel.config import ConfigError, Settings
 from panel.web import logs
 
@@ -122,17 +123,13 @@ def user() -> None:
 @with_database
 def add_user(email: str, account_name: str, role: str) -> None:
     """Add a person; the password comes from the prompt, or from the first line of stdin."""
-    from flask_security import hash_password
-
     from panel.accounts import service as accounts
 
-    password = _ask_password()
+    hashed = _hash_of_password()
     with db.system_scope("an operator adds a user"):
         account = accounts.ensure(account_name)
         try:
-            added = accounts.add_user(
-                account_id=account.id, email=email, password_hash=hash_password(password), role=role
-            )
+            added = accounts.add_user(account_id=account.id, email=email, password_hash=hashed, role=role)
         except ValueError as error:
             raise click.ClickException(str(error)) from None
     click.echo(f"{added.email} may sign in to {account.name} as {role}.")
@@ -158,11 +155,17 @@ def forget_second_factor(email: str) -> None:
     click.echo(f"{found.email} now signs in by password alone, and is told so by letter.")
 
 
-def _ask_password() -> str:
+def _hash_of_password() -> str:
+    from panel.web import passwords
+
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    if len(password) < 10:
-        raise click.ClickException("The password must have at least 10 characters.")
-    return password
+    try:
+        hashed = passwords.hashed(password, strict=False)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    if passwords.too_easy(password, ()):
+        click.echo(f"Warning: {passwords.TOO_EASY}", err=True)
+    return hashed
 
 
 def _account(name: str) -> Any:
@@ -182,15 +185,16 @@ def apikey() -> None:
 @apikey.command(name="add")
 @click.option("--account", "account_name", required=True)
 @click.option("--label", default="", help="What it is for.")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="Repeatable; without any: all.")
 @with_database
-def add_apikey(account_name: str, label: str) -> None:
+def add_apikey(account_name: str, label: str, scopes: tuple[str, ...]) -> None:
     """Make a key and print it; it is never shown again."""
     from panel.accounts import service as accounts
 
     with db.system_scope("an operator adds an API key"):
         account_id = _account(account_name).id
     with db.account_scope(account_id):
-        click.echo(accounts.add_api_key(label))
+        click.echo(accounts.add_api_key(label, scopes=scopes or SCOPES))
 
 
 @main.group()

@@ -61,6 +61,8 @@ class Settings:
     smtp_policy: DestinationPolicy
     ehlo_name: str
     limit_tests: str
+    limit_api: str
+    limit_destinations: str
     signup_open: bool
     support_email: str | None
     support_url: str | None
@@ -96,6 +98,8 @@ class Settings:
             smtp_policy=_smtp_policy(env),
             ehlo_name=_read(env, "OWNPOST_EHLO_NAME", _ehlo_name, default_ehlo_name()),
             limit_tests=_read(env, "OWNPOST_LIMIT_TESTS", _rate, "10/minute;100/day"),
+            limit_api=_read(env, "OWNPOST_LIMIT_API", _rate, "600/minute"),
+            limit_destinations=_read(env, "OWNPOST_LIMIT_DESTINATIONS", _rate, "60/hour"),
             signup_open=_read(env, "OWNPOST_SIGNUP", _open_or_closed, "closed"),
             support_email=_read(env, "OWNPOST_SUPPORT_EMAIL", _optional_address, ""),
             support_url=_read(env, "OWNPOST_SUPPORT_URL", _optional_url, ""),

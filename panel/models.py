@@ -9,6 +9,7 @@ from panel.events import models as events
 from panel.outbox import models as outbox
 from panel.participants import models as participants
 from panel.servers import models as servers
+from panel.settings import models as settings
 from panel.signin import models as signin
 from panel.suppressions import models as suppressions
 
@@ -22,6 +23,7 @@ __all__ = [
     "outbox",
     "participants",
     "servers",
+    "settings",
     "signin",
     "suppressions",
 ]

@@ -65,6 +65,11 @@ class User(AccountOwned, Base, UserMixin):
         return []
 
     @property
+    def is_active(self) -> bool:
+        """Whether the person may sign in: nobody does whose address is not known to be theirs."""
+        return self.active and self.confirmed_at is not None
+
+    @property
     def is_owner(self) -> bool:
         """Owners may change servers, addresses and people; members see all."""
         return self.role == "owner"
@@ -79,6 +84,7 @@ class ApiKey(AccountOwned, Base):
     label: Mapped[str] = mapped_column(String(100), default="")
     prefix: Mapped[str] = mapped_column(String(16))
     hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]] = mapped_column(default=list)
     made_at: Mapped[dt.datetime] = mapped_column(default=now)
     last_used_at: Mapped[dt.datetime | None]
     revoked_at: Mapped[dt.datetime | None]

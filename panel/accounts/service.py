@@ -6,8 +6,9 @@ import datetime as dt
 import hashlib
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -21,6 +22,9 @@ __all__ = ["Account", "ApiKey", "AuditEntry", "User"]
 _KEY_BYTES = 32
 _KEY_SIGN = "op_"
 
+SCOPES: Final = ("events:write", "deliveries:read")
+"""What an API key may be for."""
+
 
 class AlreadyThere(ValueError):
     """The name or address is taken."""
@@ -32,6 +36,7 @@ class Caller:
 
     account_id: uuid.UUID
     key_id: uuid.UUID
+    scopes: frozenset[str]
 
 
 def current() -> Account:
@@ -57,8 +62,9 @@ def ensure(name: str) -> Account:
     return account
 
 
-def add_user(*, account_id: uuid.UUID, email: str, password_hash: str, role: str = "owner") -> User:
-    """Adds a person whose address counts as confirmed. In a system scope.
+def add_user(*, account_id: uuid.UUID, email: str, password_hash: str, role: str = "owner", name: str = "") -> User:
+    """Adds a person whose address counts as confirmed. In a system scope, or in that of the account; then an address
+    that has a login elsewhere is the database's to refuse.
 
     Raises AlreadyThere when somebody has that address, InvalidAddress when it is none.
     """
@@ -69,6 +75,7 @@ def add_user(*, account_id: uuid.UUID, email: str, password_hash: str, role: str
         user = User(
             account_id=account_id,
             email=address,
+            name=name,
             password=password_hash,
             role=role,
             fs_uniquifier=secrets.token_hex(32),
@@ -111,14 +118,15 @@ def confirmed_addresses() -> list[str]:
     return list(db.session().scalars(found))
 
 
-def add_api_key(label: str) -> str:
+def add_api_key(label: str, *, scopes: Sequence[str] = SCOPES, user_id: uuid.UUID | None = None, ip: str = "") -> str:
     """Makes an API key for this account and returns it; only its hash is kept, so it is never shown again."""
     key = _KEY_SIGN + secrets.token_urlsafe(_KEY_BYTES)
+    granted = [scope for scope in SCOPES if scope in scopes]
     with db.transaction() as session:
-        session.add(
-            ApiKey(account_id=db.account_id(), label=label, prefix=key[: len(_KEY_SIGN) + 6], hash=_key_hash(key))
-        )
-        audit("api_key.added", subject=label)
+        row = ApiKey(account_id=db.account_id(), label=label, scopes=granted)
+        row.prefix, row.hash = key[: len(_KEY_SIGN) + 6], _key_hash(key)
+        session.add(row)
+        audit("api_key.added", subject=label or row.prefix, user_id=user_id, ip=ip, prefix=row.prefix, scopes=granted)
     return key
 
 
@@ -131,7 +139,7 @@ def find_api_key(key: str) -> Caller | None:
         # Once a minute at most: an API call must not cost a write more than it needs.
         with db.transaction():
             found.last_used_at = db.now()
-    return Caller(account_id=found.account_id, key_id=found.id)
+    return Caller(account_id=found.account_id, key_id=found.id, scopes=frozenset(found.scopes))
 
 
 def _key_hash(key: str) -> str:

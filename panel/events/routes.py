@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ from panel.accounts import service as accounts
 from panel.events import service
 from panel.events.openapi import description
 from panel.events.problems import Refused
-from panel.web import access, problems
+from panel.web import access, limits, problems
 
 blueprint = access.blueprint("events", __name__, url_prefix="/api/v1")
 
@@ -41,9 +42,33 @@ def _authenticate() -> Response | None:
     if caller is None:
         words = "Send a key of your account: Authorization: Bearer KEY." if key is None else "There is no such key."
         return problems.answer(problems.body(401, words))
+    refusal = _limited(caller) or _out_of_scope(caller)
+    if refusal is not None:
+        return refusal
     g.api_scope = ExitStack()
     g.api_scope.enter_context(db.account_scope(caller.account_id))
     return None
+
+
+def _limited(caller: accounts.Caller) -> Response | None:
+    wait = limits.hit_api(caller.key_id)
+    if wait is None:
+        return None
+    words = f"This key is used too often. Go on in {limits.in_words(wait)}; a batch takes many events in one call."
+    answer = problems.answer(problems.body(429, words))
+    answer.headers["Retry-After"] = str(wait)
+    return answer
+
+
+def _out_of_scope(caller: accounts.Caller) -> Response | None:
+    scope = access.scope_of(current_app, str(request.endpoint))
+    if scope in caller.scopes:
+        return None
+    words = f"This key lacks the scope {scope}. An owner of the account can make one that has it: Settings, API keys."
+    answer = problems.answer(problems.body(403, words))
+    # RFC 6750 section 3.1
+    answer.headers["WWW-Authenticate"] = f'Bearer realm="Ownpost", error="insufficient_scope", scope="{scope}"'
+    return answer
 
 
 @blueprint.teardown_request
@@ -59,7 +84,7 @@ def _refused(error: Refused) -> Response:
 
 
 @blueprint.post("/events")
-@access.api
+@access.api("events:write")
 def report() -> tuple[Response, int]:
     """Takes one event."""
     accepted = service.accept(_body(at_most=_MAX_EVENT_BYTES), request.headers.get("Idempotency-Key"))
@@ -67,14 +92,14 @@ def report() -> tuple[Response, int]:
 
 
 @blueprint.post("/events/batch")
-@access.api
+@access.api("events:write")
 def report_batch() -> Response:
     """Takes up to 1,000 events, each for itself."""
     return jsonify(results=service.accept_batch(_body(at_most=_MAX_BATCH_BYTES)))
 
 
 @blueprint.get("/deliveries/<int(max=9223372036854775807):delivery_id>")
-@access.api
+@access.api("deliveries:read")
 def delivery(delivery_id: int) -> Response:
     """One delivery's state and attempts."""
     return jsonify(service.delivery(delivery_id))
@@ -95,10 +120,20 @@ def _body(*, at_most: int) -> Any:
     if len(body) > at_most:
         abort(413, f"At most {at_most:,} bytes fit; this has {len(body):,}.")
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        return json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_members)
     except (ValueError, RecursionError):
         abort(400, "The body is not JSON in UTF-8.")
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            # Of two members with one name each reader takes another one (RFC 8259 section 4).
+            abort(400, f"The member `{name[:100]}` appears twice in one object.")
+        members[name] = value
+    return members

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
 from panel.addresses import service as addresses
-from panel.servers import page, service, testing
+from panel.servers import page, service, testing, tries
 from panel.servers.forms import FIELDS, TOUCHES, ServerForm
 from panel.web import access, limits, steps
 
@@ -138,9 +138,15 @@ def cancel_test(address_id: uuid.UUID, task: str) -> Response | BaseResponse:
 
 
 def _start(address_id: uuid.UUID, entry: service.Entry, *, save: bool) -> str:
-    wait = limits.hit_tests(db.account_id())
-    if wait is not None:
-        raise TooManyRequests(f"You have tested a lot in a short time. Test again in {wait} seconds.", retry_after=wait)
+    if wait := limits.hit_tests(db.account_id()):
+        words = f"You have tested a lot in a short time. Test again in {limits.in_words(wait)}."
+        raise TooManyRequests(words, retry_after=wait)
+    if wait := tries.count_test(entry):
+        words = (
+            "This server has been tested a lot with this user name, or has refused this password again and again. "
+            f"Check the password, or test again in {limits.in_words(wait)}."
+        )
+        raise TooManyRequests(words, retry_after=wait)
     recipient = current_user.email
     try:
         return testing.start(testing.Test(address_id=address_id, entry=entry, recipient=recipient, save=save, by=_by()))

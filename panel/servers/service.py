@@ -47,6 +47,7 @@ from panel.servers.routing import (
 )
 from panel.servers.signin import may_sign_in, sign_in_ended, signed_in
 from panel.servers.slots import free_slot, keep_slots, take_slot
+from panel.servers.tries import count_test_send
 from panel.servers.troubles import Trouble, troubles
 from panel.servers.waits import Wait, waits
 from panel.servers.windows import Usage
@@ -71,6 +72,7 @@ __all__ = [
     "clear_failures",
     "count",
     "count_failure",
+    "count_test_send",
     "end_pauses",
     "envelope_of",
     "for_address",

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, case, or_, select, update
 
 from panel import db
+from panel.servers import tries
 from panel.servers.models import MailServer
 from panel.servers.routing import Route
 from panel.smtp.outcome import About, Outcome, Phase, Verdict
@@ -56,12 +57,13 @@ def signed_in(route: Route) -> None:
 
 def sign_in_ended(route: Route, outcome: Outcome | None = None) -> None:
     """The connection did not open. A password that was refused stays counted until it is changed or tested."""
-    if outcome is not None and _refused(outcome):
+    if outcome is not None and refused(outcome):
+        tries.note_refused_by(route)
         return
     _change(route, auth_tries=_ONE_LESS)
 
 
-def _refused(outcome: Outcome) -> bool:
+def refused(outcome: Outcome) -> bool:
     """Whether the server has seen the password and said no."""
     said_no = outcome.phase is Phase.AUTH and outcome.code is not None and outcome.verdict is Verdict.PERMANENT
     return said_no and outcome.about is About.CREDENTIALS

@@ -17,8 +17,9 @@ from panel import db, live, livesteps, queue
 from panel.addresses import service as addresses
 from panel.config import Settings
 from panel.livesteps import StepBoard
-from panel.servers import service
+from panel.servers import service, tries
 from panel.servers.entry import Entry
+from panel.servers.signin import refused
 from panel.smtp.outcome import FailureCode, Outcome, SmtpFailure
 from panel.smtp.session import Session
 from panel.smtp.settings import Security
@@ -124,6 +125,8 @@ def _talk(session: Session, *, sender: str, recipient: str) -> Outcome | None:
 
 
 def _conclude(board: StepBoard, test: Test, failure: Outcome | None) -> None:
+    if failure is not None and refused(failure):
+        tries.note_refused(test.entry)
     if failure is None:
         service.note_passed(test.address_id, test.entry)
         if test.save:

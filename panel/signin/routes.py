@@ -16,7 +16,7 @@ from panel.accounts.service import User
 from panel.config import Settings
 from panel.signin import challenges, gate, passkeys, service
 from panel.signin.forms import CodeForm, PasskeyForm, PasskeyNameForm, RecoveryForm
-from panel.web import access, throttle
+from panel.web import access, limits, throttle
 
 blueprint = access.blueprint("signin", __name__)
 
@@ -145,7 +145,7 @@ _WRONG_CODE = (
 def _try(user: User) -> Response | BaseResponse:
     wait = throttle.hit_code(user)
     if wait is not None:
-        words = f"That was a lot of wrong codes in a short time. Try again in {throttle.in_words(wait)}."
+        words = f"That was a lot of wrong codes in a short time. Try again in {limits.in_words(wait)}."
         raise TooManyRequests(words, retry_after=wait)
     by = service.By(user, request.remote_addr or "")
     code, recovery, answer = CodeForm(), RecoveryForm(), PasskeyForm()

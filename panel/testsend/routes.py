@@ -38,15 +38,20 @@ def send_blast(campaign_id: uuid.UUID, blast_id: uuid.UUID) -> Response | BaseRe
 
 
 def _send(here: Here) -> Response | BaseResponse:
-    wait = limits.hit_tests(db.account_id())
-    if wait is not None:
-        words = f"You have sent a lot of tests in a short time. Send another in {wait} seconds."
+    if wait := limits.hit_tests(db.account_id()):
+        words = f"You have sent a lot of tests in a short time. Send another in {limits.in_words(wait)}."
         return _refused(words, 429, here, retry_after=wait)
     start: Callable[..., Delivery] = service.start_of_blast if "blast_id" in here else service.start
     try:
         delivery = start(**here, to_address=request.form.get("to", ""))
     except service.NotYours as error:
         return _refused(str(error), 422, here)
+    except service.TooOften as error:
+        words = (
+            "Your mail server has been tested a lot, or has refused its password again and again. "
+            f"Send another test in {limits.in_words(error.wait)}."
+        )
+        return _refused(words, 429, here, retry_after=error.wait)
     return _sent(delivery.id, here)
 
 

@@ -36,6 +36,14 @@ class NotYours(ValueError):
     """A test may only go to a confirmed address of somebody in this account."""
 
 
+class TooOften(Exception):
+    """Its mail server has been tested a lot; `wait` says after how many seconds to come back."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+
 def task_of(delivery_id: int) -> str:
     """The live task of a test send."""
     return f"delivery-{delivery_id}"
@@ -44,7 +52,8 @@ def task_of(delivery_id: int) -> str:
 def start(notification_id: uuid.UUID, *, campaign_id: uuid.UUID, to_address: str) -> Delivery:
     """Queues a test of the notification as it was last saved, and asks a worker to send it now.
 
-    Raises NotFound, and NotYours. A Redis that is away delays the letter, no more: a delivery worker finds its row.
+    Raises NotFound, NotYours and TooOften. A Redis that is away delays the letter, no more: a delivery worker finds
+    its row.
     """
     notification = campaigns.get_notification(notification_id, campaign_id=campaign_id)
     campaign = campaigns.get(campaign_id)
@@ -71,6 +80,8 @@ def _start(
 ) -> Delivery:
     if to_address not in accounts.confirmed_addresses():
         raise NotYours("Choose one of the addresses in the list: a test goes only to people of this account.")
+    if wait := servers.count_test_send(campaign.address_id):
+        raise TooOften(wait)
     with db.transaction():
         delivery = outbox.put(
             Order(

@@ -32,9 +32,14 @@ def owner(view: F) -> F:
     return _mark(view, OWNER)
 
 
-def api(view: F) -> F:
-    """Called with an API key, which the API's own blueprint checks; no cookie, hence no CSRF token."""
-    return _mark(view, API)
+def api(scope: str) -> Callable[[F], F]:
+    """Called with an API key that has the scope: the API's blueprint checks it. No cookie, hence no CSRF token."""
+
+    def mark(view: F) -> F:
+        view.__dict__["scope"] = scope
+        return _mark(view, API)
+
+    return mark
 
 
 def sensitive(view: F) -> F:
@@ -69,6 +74,13 @@ def of(app: Flask, endpoint: str) -> str:
     kind = getattr(app.view_functions[endpoint], "access", SIGNED_IN)
     assert isinstance(kind, str)
     return kind
+
+
+def scope_of(app: Flask, endpoint: str) -> str:
+    """Which scope a route of the API asks of a key."""
+    scope = app.view_functions[endpoint].__dict__["scope"]
+    assert isinstance(scope, str)
+    return scope
 
 
 def install(app: Flask) -> None:

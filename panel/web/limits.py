@@ -1,82 +1,76 @@
-"""How often somebody may do what costs others something: a moving window, counted in Redis."""
+"""How often an account, a program or a stranger may do what costs others something."""
 
 from __future__ import annotations
 
-import math
-import time
+import hashlib
+import hmac
+import ipaddress
 import uuid
+from typing import Final
 
-import redis
-import structlog
-from flask import current_app
-from limits import parse_many
-from limits.storage import RedisStorage
-from limits.strategies import MovingWindowRateLimiter
+from flask import current_app, request
 
-from panel import queue
 from panel.config import Settings
+from panel.rates import hit as _hit
 
-log = structlog.get_logger(__name__)
-
-_PREFIX = "ownpost:limit"
+_SIGN_UPS: Final = "10/hour;30/day"
+_LETTERS_TO_A_STRANGER: Final = "3/day"
+_INVITATIONS: Final = "10/minute;30/day"
 
 
 def hit_tests(account_id: uuid.UUID) -> int | None:
     """Counts one connection test or test send of the account, by OWNPOST_LIMIT_TESTS.
 
-    Returns None when it may go on, else the whole seconds after which to come back, and then it counts nothing more
-    against the limit that refused. With Redis away it lets everybody pass: a limit must not be what stops work.
+    Returns None when it may go on, else the whole seconds after which to come back; so do all of these.
     """
+    return _hit(_settings().limit_tests, "tests", str(account_id))
+
+
+def hit_api(key_id: uuid.UUID) -> int | None:
+    """Counts one call with an API key, by OWNPOST_LIMIT_API."""
+    return _hit(_settings().limit_api, "api", str(key_id))
+
+
+def hit_invitations(account_id: uuid.UUID) -> int | None:
+    """Counts one letter that invites somebody to the account: they have not asked for it."""
+    return _hit(_INVITATIONS, "invitations", str(account_id))
+
+
+def hit_sign_up() -> int | None:
+    """Counts one sign-up from where the request at hand comes from."""
+    return _hit(_SIGN_UPS, "sign-ups", _hidden(caller()))
+
+
+def hit_letters_to(address: str) -> int | None:
+    """Counts one letter to an address that a stranger typed."""
+    return _hit(_LETTERS_TO_A_STRANGER, "letters", _hidden(address))
+
+
+def _settings() -> Settings:
     settings: Settings = current_app.extensions["ownpost"]
-    return hit(settings.limit_tests, "tests", str(account_id))
+    return settings
 
 
-def hit(rates: str, *who: str) -> int | None:
-    """Counts one attempt of `who` at what the first of these names.
+def _hidden(name: str) -> str:
+    """Stands for an address of a person or a machine, neither of which is to be read in Redis."""
+    return hmac.new(_settings().secret_key.encode(), f"limit {name}".encode(), hashlib.sha256).hexdigest()
 
-    Returns None when it may go on, else the whole seconds after which to come back. With Redis away everybody passes.
-    """
-    limiter = _limiter(queue.prompt_connection())
+
+def caller() -> str:
+    """Where the request comes from: an IPv4 address, or the /64 of an IPv6 one, all of which one customer has."""
     try:
-        return _first_full(limiter, rates, who, count=True)
-    except redis.RedisError as error:
-        _uncounted(who, error)
-        return None
+        address = ipaddress.ip_address((request.remote_addr or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
+    return str(address)
 
 
-def wait(rates: str, *who: str) -> int | None:
-    """What `hit` would return, without counting."""
-    limiter = _limiter(queue.prompt_connection())
-    try:
-        return _first_full(limiter, rates, who, count=False)
-    except redis.RedisError as error:
-        _uncounted(who, error)
-        return None
-
-
-def forget(rates: str, *who: str) -> None:
-    """Takes back all that was counted."""
-    limiter = _limiter(queue.prompt_connection())
-    try:
-        for rate in parse_many(rates):
-            limiter.clear(rate, *who)
-    except redis.RedisError as error:
-        _uncounted(who, error)
-
-
-def _limiter(connection: redis.Redis) -> MovingWindowRateLimiter:
-    return MovingWindowRateLimiter(
-        RedisStorage("redis://", connection_pool=connection.connection_pool, key_prefix=_PREFIX)
-    )
-
-
-def _first_full(limiter: MovingWindowRateLimiter, rates: str, who: tuple[str, ...], *, count: bool) -> int | None:
-    # The shortest window first: what it refuses must not use up the longer ones.
-    for rate in sorted(parse_many(rates), key=lambda rate: rate.get_expiry()):
-        if not (limiter.hit if count else limiter.test)(rate, *who):
-            return max(1, math.ceil(limiter.get_window_stats(rate, *who).reset_time - time.time()))
-    return None
-
-
-def _uncounted(who: tuple[str, ...], error: redis.RedisError) -> None:
-    log.warning("limit not counted", who=who[0], error=type(error).__name__)
+def in_words(seconds: int) -> str:
+    """How long to wait, rounded up: for people, who do not count in thousands of seconds."""
+    size, unit = next((size, unit) for size, unit in ((3600, "hour"), (60, "minute"), (0, "second")) if seconds > size)
+    count = -(-seconds // max(1, size))
+    return f"{count} {unit}{'' if count == 1 else 's'}"

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Final
 
-from flask_security import PasswordUtil
+from flask import current_app
+from flask_security import PasswordUtil, hash_password
 
 TOO_EASY: Final = (
     "This password is among the first that somebody would try. "
@@ -34,12 +35,36 @@ def too_easy(password: str, about: Iterable[str]) -> bool:
         return int(zxcvbn.zxcvbn(password[:_LOOKED_AT], user_inputs=sorted(words))["score"]) <= _WEAK
 
 
+def check(password: str, about: Iterable[str] = (), *, strict: bool = True) -> str:
+    """The password as it is hashed. Raises ValueError with what is wrong with it.
+
+    about: words that somebody who guesses would know; strict: whether one that is tried first is refused.
+    """
+    rules: PasswordRules = current_app.extensions["security"].password_util
+    wrong, normal = rules.basics(password)
+    if not wrong and strict and too_easy(normal, about):
+        wrong = [TOO_EASY]
+    if wrong:
+        raise ValueError(" ".join(str(problem) for problem in wrong))
+    return normal
+
+
+def hashed(password: str, about: Iterable[str] = (), *, strict: bool = True) -> str:
+    """Its hash. Raises ValueError as `check` does."""
+    return str(hash_password(check(password, about, strict=strict)))
+
+
 class PasswordRules(PasswordUtil):  # type: ignore[misc]  # Flask-Security has no types
     """What Flask-Security asks when somebody chooses a password."""
 
+    def basics(self, password: str) -> tuple[list[str] | None, str]:
+        """Flask-Security's own rules, of which we use the length."""
+        wrong, normal = super().validate(password, is_register=False)
+        return wrong, str(normal)
+
     def validate(self, password: str, is_register: bool, **kwargs: Any) -> tuple[list[str] | None, str]:
         """Returns what is wrong with it, if anything, and the password as it is to be hashed."""
-        wrong, normal = super().validate(password, is_register, **kwargs)
+        wrong, normal = self.basics(password)
         if not wrong and too_easy(normal, _about(kwargs)):
             wrong = [TOO_EASY]
         return wrong, normal

@@ -18,7 +18,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from panel.config import Settings
 from panel.crypto import SealBroken, UnknownKey
-from panel.web import errors, links, sessions, throttle
+from panel.web import errors, limits, links, sessions, throttle
 
 FORM = "reauth_form"
 PASSWORD = "reauth_password"  # noqa: S105 - the name of a field
@@ -48,7 +48,7 @@ def _answered() -> Response | None:
     if not sessions.is_recent():
         wait = throttle.hit_password()
         if wait is not None:
-            words = f"That was a lot of wrong passwords in a short time. Try again in {throttle.in_words(wait)}."
+            words = f"That was a lot of wrong passwords in a short time. Try again in {limits.in_words(wait)}."
             return _ask(sealed, words, status=429, retry_after=wait)
         if not _is_right(request.form.get(PASSWORD, "")):
             return _ask(sealed, "That is not your password.")

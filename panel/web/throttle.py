@@ -7,7 +7,6 @@ docs/decisions/0009-slow-down-and-never-lock-out.md.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from typing import Any
 
 import structlog
@@ -16,6 +15,7 @@ from flask_login import current_user
 from flask_security import EmailValidateException, password_reset, user_authenticated
 from werkzeug.exceptions import TooManyRequests
 
+from panel import rates
 from panel.web import devices, limits
 
 log = structlog.get_logger(__name__)
@@ -48,8 +48,8 @@ def _before() -> None:
 
 def _sign_in() -> None:
     _refuse(
-        limits.wait(SIGN_IN_BY_ADDRESS, "sign-in address", _address())
-        or limits.hit(SIGN_IN_BY_NAME, "sign-in name", *_counted_as(_name_tried())),
+        rates.spent(SIGN_IN_BY_ADDRESS, "sign-in address", limits.caller())
+        or rates.hit(SIGN_IN_BY_NAME, "sign-in name", *_counted_as(_name_tried())),
         "That was a lot of sign-ins in a short time. Try again in {wait}. If you have forgotten the password, "
         "choose a new one by “Forgotten your password?”.",
     )
@@ -57,11 +57,11 @@ def _sign_in() -> None:
 
 def _forgot() -> None:
     _refuse(
-        limits.hit(FORGOT_BY_ADDRESS, "forgot address", _address()),
+        rates.hit(FORGOT_BY_ADDRESS, "forgot address", limits.caller()),
         "That was a lot of requests from where you are in a short time. Try again in {wait}.",
     )
     _refuse(
-        limits.hit(FORGOT_BY_NAME, "forgot name", devices.digest(_name_tried())),
+        rates.hit(FORGOT_BY_NAME, "forgot name", devices.digest(_name_tried())),
         "A link has been asked for several times lately. The last ones work for two hours: look for them in your "
         "mailbox, in its spam too, or ask again in {wait}.",
     )
@@ -74,38 +74,31 @@ def _change() -> None:
 
 def hit_password() -> int | None:
     """Counts one more try of the password of somebody who is signed in; the seconds to wait, if any."""
-    return limits.hit(PASSWORD_AGAIN, "password", current_user.fs_uniquifier)
+    return rates.hit(PASSWORD_AGAIN, "password", current_user.fs_uniquifier)
 
 
 def forget_passwords() -> None:
     """The password was right."""
-    limits.forget(PASSWORD_AGAIN, "password", current_user.fs_uniquifier)
+    rates.forget(PASSWORD_AGAIN, "password", current_user.fs_uniquifier)
 
 
 def hit_code(user: Any) -> int | None:
     """Counts one more try of the second factor. A new password begins the count anew: what its owner then tries is not
     counted with what somebody tried who knew the old one."""
-    return limits.hit(CODES, "code", user.fs_uniquifier)
-
-
-def in_words(seconds: int) -> str:
-    """How long to wait, for a person."""
-    if seconds < 90:
-        return f"{seconds} seconds"
-    return f"{-(-seconds // 60)} minutes" if seconds < 5400 else f"{-(-seconds // 3600)} hours"
+    return rates.hit(CODES, "code", user.fs_uniquifier)
 
 
 def _refuse(wait: int | None, words: str) -> None:
     if wait is not None:
-        log.warning("too many tries", path=request.path, address=_address(), wait=wait)
-        raise TooManyRequests(words.format(wait=in_words(wait)), retry_after=wait)
+        log.warning("too many tries", path=request.path, address=limits.caller(), wait=wait)
+        raise TooManyRequests(words.format(wait=limits.in_words(wait)), retry_after=wait)
 
 
 def _after(answer: Response) -> Response:
     if request.endpoint == "security.login" and request.method == "POST" and answer.status_code == 200:
         # The form again: it was wrong. The name may be a password that was typed into the wrong field.
-        limits.hit(SIGN_IN_BY_ADDRESS, "sign-in address", _address())
-        log.warning("sign-in failed", name=devices.digest(_name_tried()), address=_address())
+        rates.hit(SIGN_IN_BY_ADDRESS, "sign-in address", limits.caller())
+        log.warning("sign-in failed", name=devices.digest(_name_tried()), address=limits.caller())
     if name := g.pop("let_in", None):
         devices.remember(answer, name)
     return answer
@@ -113,9 +106,9 @@ def _after(answer: Response) -> Response:
 
 def _let_in(_app: Flask, user: Any, authn_via: list[str] | None = None, **_: Any) -> None:
     name = _normal(user.email)
-    limits.forget(SIGN_IN_BY_NAME, "sign-in name", *_counted_as(name))
+    rates.forget(SIGN_IN_BY_NAME, "sign-in name", *_counted_as(name))
     g.let_in = name
-    log.info("signed in", user=str(user.id), account=str(user.account_id), address=_address(), by=authn_via)
+    log.info("signed in", user=str(user.id), account=str(user.account_id), address=limits.caller(), by=authn_via)
 
 
 def _counted_as(name: str) -> tuple[str, ...]:
@@ -132,16 +125,3 @@ def _normal(name: str) -> str:
     with contextlib.suppress(EmailValidateException):
         name = current_app.extensions["security"].mail_util.normalize(name)
     return name.strip().casefold()[:320]
-
-
-def _address() -> str:
-    try:
-        address = ipaddress.ip_address((request.remote_addr or "").partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        # Who has one address of IPv6 has its network of 2^64.
-        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
-    return str(address)

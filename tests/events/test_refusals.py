@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+
 import pytest
 from sqlalchemy import func, select
 
@@ -74,13 +77,74 @@ def test_it_names_all_that_is_wrong(world: World, api: Api) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"\xff\xfe{}", b'{"type": NaN}', b"[" * 50_000, b'{"type": ' + b"1" * 5_000 + b"}"],
-    ids=["empty", "cut off", "not UTF-8", "NaN", "a deep nest", "a long number"],
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b"\xef\xbb\xbf{}",
+        b'{"type": NaN}',
+        b'{"a": -Infinity}',
+        b"[" * 50_000,
+        b'{"type": ' + b"1" * 5_000 + b"}",
+        b'{"type": 1, "type": 2}',
+        b'{"a": {"b": 1, "b": 1}}',
+        b"{} {}",
+    ],
+    ids=[
+        "empty",
+        "cut off",
+        "not UTF-8",
+        "a byte order mark",
+        "NaN",
+        "Infinity",
+        "a deep nest",
+        "a long number",
+        "a member twice",
+        "a member twice inside",
+        "two values",
+    ],
 )
 def test_it_answers_400_to_what_is_no_json(world: World, api: Api, body: bytes) -> None:
     answer = api.post("/events", data=body, headers=JSON)
     assert answer.status_code == 400
     assert answer.mimetype == "application/problem+json"
+
+
+def test_it_names_the_member_that_came_twice(world: World, api: Api) -> None:
+    body = json.dumps(JOINED)[:-1] + ', "campaign": "summer"}'
+    answer = api.post("/events", data=body, headers=JSON)
+    assert (answer.status_code, answer.get_json()["detail"]) == (
+        400,
+        "The member `campaign` appears twice in one object.",
+    )
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "1" * 4_000, "[" * 900 + "]" * 900], ids=lambda text: text[:5])
+def test_it_names_a_field_with_an_absurd_value(world: World, api: Api, value: str) -> None:
+    body = f'{{"type": "referrer.joined", "campaign": {value}, "referrer": {value}}}'
+    answer = api.post("/events", data=body, headers=JSON)
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.get_json()["errors"]] == ["/campaign", "/referrer"]
+
+
+def test_it_reads_many_members_in_no_time(world: World, api: Api) -> None:
+    """However many names there are, each is looked at once."""
+    members = ", ".join(f'"{number}": 0' for number in range(120_000))
+    began = time.process_time()
+    answer = api.post("/events/batch", data=f'{{{members}, "1": 0}}', headers=JSON)
+    assert answer.status_code == 400
+    assert time.process_time() - began < 5
+
+
+def test_it_answers_429_to_a_key_that_is_used_too_often(world: World, api: Api) -> None:
+    world.reconfigure(OWNPOST_LIMIT_API="3/minute")
+    mine, other = (Api(world.app.test_client(), new_key(world.acme.id)) for _ in range(2))
+    assert [mine.get("/deliveries/1").status_code for _ in range(3)] == [404] * 3
+    answer = mine.report(JOINED)
+    assert (answer.status_code, answer.mimetype) == (429, "application/problem+json")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert "used too often" in answer.get_json()["detail"]
+    assert other.report(JOINED).status_code == 202
 
 
 def test_it_answers_415_to_another_kind_of_content(world: World, api: Api) -> None:

@@ -32,6 +32,7 @@ class System:
             "OWNPOST_SMTP_ALLOW": allow,
             "OWNPOST_TICKER_SECONDS": "1",
             "OWNPOST_LIMIT_TESTS": "1000/minute",
+            "OWNPOST_LIMIT_DESTINATIONS": "1000/minute",
             "SSL_CERT_FILE": ca_pem_path(),
             "PYTHONUNBUFFERED": "1",
             **environ,

@@ -16,6 +16,7 @@ FEATURES = (
     "signin",
     "addresses",
     "servers",
+    "settings",
     "campaigns",
     "participants",
     "suppressions",

@@ -24,6 +24,9 @@ PUBLIC = {
     "suppressions.unsubscribe": "the signed link in a letter is the leave to come",
     "suppressions.preferences": "the signed link in a letter is the leave to come",
     "signin.second": "the second step of a sign-in; the view asks whose password was right",
+    "settings.invitation": "the link in a letter is the leave to come",
+    "settings.sign_up": "who has no account yet; a 404 where the operator keeps sign-ups closed",
+    "settings.send_sign_up": "as settings.sign_up",
     "events.openapi": "a description, the same for everyone",
     "mailbox.index": "on a laptop the password letter is read here; the view asks for loopback or a session",
     "mailbox.show": "as mailbox.index",
@@ -36,7 +39,7 @@ PUBLIC = {
 # Forms that take no token, and why.
 WITHOUT_TOKEN = {"suppressions.unsubscribe": "RFC 8058: mail providers post here; the signed link is what proves it"}
 # Here everything that changes something is for owners.
-OWNERS_ONLY = ("addresses", "servers", "suppressions")
+OWNERS_ONLY = ("addresses", "servers", "settings", "suppressions")
 
 # Where whatever changes something asks for the password again when it was last given a while ago.
 SENSITIVE = (

@@ -20,6 +20,8 @@ from panel.outbox import service as outbox
 from panel.outbox.service import Order
 from panel.participants import service as participants
 from panel.servers import service as servers
+from panel.settings import keys
+from panel.settings import service as settings
 from panel.signin.models import Passkey
 from panel.suppressions import service as suppressions
 from panel.web import access
@@ -63,6 +65,8 @@ def ids(world: World) -> dict[str, Any]:
             )
             db.session().add(passkey)
         action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=world.owner.id)
+        settings.invite("new@friends.test", "member", settings.By(user_id=world.owner.id))
+        accounts.add_api_key("shop")
         suppression, _ = suppressions.add_by_hand("gone@friends.test", None, user_id=world.owner.id, ip="")
         return {
             "address_id": address.id,
@@ -75,6 +79,9 @@ def ids(world: World) -> dict[str, Any]:
             "suppression_id": suppression.id,
             "action_id": action.id,
             "passkey_id": passkey.id,
+            "key_id": keys.all_keys()[0].id,
+            "user_id": world.member.id,
+            "invitation_id": settings.invitations()[0].id,
         }
 
 

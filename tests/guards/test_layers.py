@@ -19,7 +19,7 @@ TIERS = (
     ("accounts",),
     ("outbox",),
     ("signin",),
-    ("addresses", "servers"),
+    ("addresses", "servers", "settings"),
     ("campaigns",),
     ("participants", "suppressions"),
     ("deliveries",),

@@ -91,6 +91,10 @@ def test_it_prints_a_new_api_key_alone_and_once(shell: Shell):
     assert key.split() == [key]
     with db.system_scope("tests"):
         assert accounts.find_api_key(key) is not None
+    reader = shell.run("apikey", "add", "--account", "Acme", "--scope", "deliveries:read").stdout.strip()
+    with db.system_scope("tests"):
+        granted = [accounts.find_api_key(each) for each in (key, reader)]
+    assert [sorted(one.scopes) for one in granted if one] == [["deliveries:read", "events:write"], ["deliveries:read"]]
     unknown = shell.run("apikey", "add", "--account", "Nobody")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "There is no account 'Nobody'." in unknown.stderr

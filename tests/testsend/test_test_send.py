@@ -10,15 +10,22 @@ import pytest
 from sqlalchemy import select, update
 
 from panel import db, live, livesteps
+from panel.accounts.models import User
 from panel.campaigns import service as campaigns
 from panel.outbox.models import Delivery
+from panel.servers import service as servers
 from panel.servers.models import MailServer as MailServerRow
+from panel.smtp.outcome import About, FailureCode, Outcome, Phase, Verdict
 from tests.deliveries.conftest import Post, platform, post
 from tests.support.mailserver import MailServer
 from tests.support.redisserver import RedisServer
 from tests.support.world import Browser
 
 __all__ = ["platform", "post"]
+
+REFUSED = Outcome(
+    verdict=Verdict.PERMANENT, about=About.CREDENTIALS, phase=Phase.AUTH, failure=FailureCode.AUTH_FAILED, code=535
+)
 
 
 def _welcome(post: Post) -> uuid.UUID:
@@ -233,6 +240,52 @@ def test_it_is_limited(post: Post) -> None:
     answer = browser.post(f"{_page(post)}/test-send", {"to": "owner@acme.test"})
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_it_counts_tests_of_the_accounts_own_server(post: Post) -> None:
+    with MailServer() as own:
+        post.use(own, username="hello")
+        post.world.reconfigure(OWNPOST_LIMIT_DESTINATIONS="1/hour")
+        browser = post.world.client(post.world.owner)
+        assert _send(post, browser)[0] == 303
+        answer = browser.post(f"{_page(post)}/test-send", {"to": "owner@acme.test"})
+        assert answer.status_code == 429
+        assert int(answer.headers["Retry-After"]) > 3000
+        assert re.search(r"Send another test in \d+ minutes", answer.get_data(as_text=True))
+        fragment = browser.post(f"{_page(post)}/test-send", {"to": "owner@acme.test"}, headers={"HX-Request": "true"})
+        assert (fragment.status_code, fragment.headers["HX-Reswap"]) == (429, "innerHTML")
+        assert len(_test_deliveries()) == 1
+
+
+def test_a_password_that_was_refused_again_and_again_is_left_alone(post: Post) -> None:
+    with MailServer(username="hello", password="another") as own:
+        post.use(own, username="hello", password="canary in the mine")
+        with post.world.acme_scope():
+            route = servers.route_of(post.address_id)
+            for _ in range(5):
+                servers.sign_in_ended(route, REFUSED)
+        status, _ = _send(post, post.world.client(post.world.owner))
+        assert status == 429
+        assert _test_deliveries() == []
+        assert own.sign_ins == 0
+
+
+def test_the_platforms_server_is_not_counted(post: Post) -> None:
+    post.world.reconfigure(OWNPOST_LIMIT_DESTINATIONS="1/hour")
+    browser = post.world.client(post.world.owner)
+    assert [_send(post, browser)[0] for _ in range(3)] == [303] * 3
+
+
+def test_an_address_that_is_not_confirmed_is_neither_offered_nor_taken(post: Post) -> None:
+    with post.world.acme_scope(), db.transaction():
+        db.owned(User, post.world.member.id).confirmed_at = None
+    browser = post.world.client(post.world.owner)
+    page = browser.get(_page(post)).get_data(as_text=True)
+    assert '<option value="owner@acme.test"' in page
+    assert "member@acme.test" not in page
+    status, _ = _send(post, browser, "member@acme.test")
+    assert status == 422
+    assert _test_deliveries() == []
 
 
 def _redis(post: Post):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
+from panel import rates
 from panel.web import limits
 from tests.support.redisserver import RedisServer
 from tests.support.world import World
@@ -42,3 +45,29 @@ def test_it_lets_everybody_pass_while_redis_is_away(world: World, redis_server: 
             assert limits.hit_tests(world.acme.id) is None
         finally:
             redis_server.start()
+
+
+def test_it_counts_each_key_for_itself(world: World):
+    world.reconfigure(OWNPOST_LIMIT_API="2/minute")
+    with world.app.app_context():
+        one, other = uuid.uuid4(), uuid.uuid4()
+        assert [limits.hit_api(one) is None for _ in range(3)] == [True, True, False]
+        assert limits.hit_api(other) is None
+
+
+def test_it_looks_without_counting(world: World):
+    with world.app.app_context():
+        assert [rates.spent("1/minute", "x") for _ in range(3)] == [None] * 3
+        assert rates.hit("1/minute", "x") is None
+        assert 1 <= rates.spent("1/minute", "x") <= 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "1 second"), (59, "59 seconds"), (60, "60 seconds"), (61, "2 minutes"), (3600, "60 minutes"),
+        (3601, "2 hours"), (86_400, "24 hours"),
+    ],
+)  # fmt: skip
+def test_it_says_how_long_to_wait(seconds: int, words: str):
+    assert limits.in_words(seconds) == words
