@@ -54,7 +54,7 @@ def hashed(password: str, about: Iterable[str] = (), *, strict: bool = True) -> 
     return str(hash_password(check(password, about, strict=strict)))
 
 
-class PasswordRules(PasswordUtil):  # type: ignore[misc]  # Flask-Security has no types
+class PasswordRules(PasswordUtil):
     """What Flask-Security asks when somebody chooses a password."""
 
     def basics(self, password: str) -> tuple[list[str] | None, str]:
