@@ -138,7 +138,7 @@ def sign_out_elsewhere() -> BaseResponse:
 
 
 _WRONG_CODE = (
-    "That code is not right, or was used already. Wait for the next one, and check that your phone’s clock is."
+    "That code is not right, or was used already. Wait for the next one; if that is wrong too, set your phone’s clock."
 )
 
 

@@ -7,6 +7,8 @@ nobody had asked. The seal is bound to the person, to this sign-in and to the ad
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import time
 from urllib.parse import urlsplit
@@ -14,7 +16,7 @@ from urllib.parse import urlsplit
 from flask import Response, current_app, make_response, render_template, request
 from flask_login import current_user
 from flask_security import verify_password
-from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.datastructures import FileStorage, ImmutableMultiDict
 
 from panel.config import Settings
 from panel.crypto import SealBroken, UnknownKey
@@ -24,6 +26,9 @@ FORM = "reauth_form"
 PASSWORD = "reauth_password"  # noqa: S105 - the name of a field
 KEEP = 600  # seconds that what was typed waits
 _COLUMN = "reauth.form"
+
+_Fields = ImmutableMultiDict[str, str]
+_Files = ImmutableMultiDict[str, FileStorage]
 # Of the form itself; what protects it is made anew with every page.
 _NOT_KEPT = ("csrf_token", FORM, PASSWORD)
 
@@ -54,7 +59,7 @@ def _answered() -> Response | None:
             return _ask(sealed, "That is not your password.")
         throttle.forget_passwords()
         sessions.confirm()
-    request.form = ImmutableMultiDict(typed)
+    request.form, request.files = typed
     return None
 
 
@@ -96,11 +101,16 @@ def _page_before() -> str:
 
 def _sealed() -> str:
     fields = [(name, value) for name, value in request.form.items(multi=True) if name not in _NOT_KEPT]
-    text = json.dumps({"until": time.time() + KEEP, "fields": fields})
+    files = [
+        (name, file.filename, file.content_type, base64.b64encode(file.read()).decode())
+        for name, file in request.files.items(multi=True)
+        if file.filename
+    ]
+    text = json.dumps({"until": time.time() + KEEP, "fields": fields, "files": files})
     return _settings().keyring.seal(text, column=_COLUMN, account_id=str(current_user.account_id), row_id=_place())
 
 
-def _unsealed(sealed: str) -> list[tuple[str, str]] | None:
+def _unsealed(sealed: str) -> tuple[_Fields, _Files] | None:
     try:
         text = _settings().keyring.unseal(
             sealed, column=_COLUMN, account_id=str(current_user.account_id), row_id=_place()
@@ -108,7 +118,14 @@ def _unsealed(sealed: str) -> list[tuple[str, str]] | None:
     except (SealBroken, UnknownKey):
         return None
     kept = json.loads(text)
-    return [(name, value) for name, value in kept["fields"]] if time.time() < kept["until"] else None
+    if time.time() > kept["until"]:
+        return None
+    fields = [(name, value) for name, value in kept["fields"]]
+    files = [
+        (name, FileStorage(io.BytesIO(base64.b64decode(held)), filename=filename, name=name, content_type=kind))
+        for name, filename, kind, held in kept["files"]
+    ]
+    return ImmutableMultiDict(fields), ImmutableMultiDict(files)
 
 
 def _place() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import re
 import time
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from contextlib import contextmanager
 
 import pytest
 import time_machine
+from flask import session
+from flask_login import login_user
 from werkzeug.test import TestResponse
 
 from panel.addresses import service as addresses
 from panel.servers import routing
 from panel.servers import service as servers
-from panel.web import sessions
+from panel.web import reauth, sessions
 from tests.support.world import PASSWORD, Browser, World
 
 SMTP_PASSWORD = "canary in the smtp mine"
@@ -179,14 +182,23 @@ class TestSeal:
         typed = [("tag", "one"), ("tag", "two"), ("empty", ""), ("words", "ü\r\n“x”")]
         data = {"tag": ["one", "two"], "empty": "", "words": "ü\r\n“x”"}
         with case.world.app.test_request_context("/x?y=1", method="POST", data=data):
-            from flask import session
-            from flask_login import login_user
-
-            from panel.web import reauth
-
             login_user(case.world.owner, force=True)
             session["sign_in_id"] = "one"
-            assert reauth._unsealed(reauth._sealed()) == typed
+            fields, files = reauth._unsealed(reauth._sealed())
+            assert list(fields.items(multi=True)) == typed
+            assert list(files) == []
+
+    def test_it_keeps_files(self, case: Case):
+        """A certificate, say."""
+        data = {"note": "x", "file": (io.BytesIO(b"\x00\xffbytes"), "ca.pem"), "none": (io.BytesIO(b""), "")}
+        with case.world.app.test_request_context("/x", method="POST", data=data):
+            login_user(case.world.owner, force=True)
+            session["sign_in_id"] = "one"
+            fields, files = reauth._unsealed(reauth._sealed())
+        assert dict(fields) == {"note": "x"}
+        assert [(name, file.filename, file.read()) for name, file in files.items()] == [
+            ("file", "ca.pem", b"\x00\xffbytes")
+        ]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
+from urllib.parse import urlsplit
 
+import pytest
 import time_machine
 
 from panel.signin.models import EndedSignIn
@@ -56,3 +59,15 @@ def test_it_forgets_endings_whose_time_is_up(world: World):
         world.client(world.owner).post("/logout")
         with world.acme_scope() as session:
             assert session.query(EndedSignIn).count() == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "elsewhere", ["//evil.example", "https:evil.example", "/\\evil.example", "https://evil.example"]
+)
+def test_it_leads_nobody_to_another_site(world: World, elsewhere: str):
+    browser = world.client(world.owner)
+    location = browser.post("/logout", {"next": elsewhere}, query_string={"next": elsewhere}).location
+    assert urlsplit(location).netloc == urlsplit(location).scheme == ""
+    # Browsers read a backslash as a slash and drop blanks before it.
+    assert not re.match(r"[\s/\\]*[/\\][\s/\\]*[/\\]", location)

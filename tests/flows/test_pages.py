@@ -23,6 +23,8 @@ SIGNED_IN = [
     "/deliveries/many?what=mark_as_sent&state=uncertain",
     "/suppressions",
     "/settings/email",
+    "/settings/security",
+    "/settings/security/password",
     "/mailbox",
     "/help",
 ]

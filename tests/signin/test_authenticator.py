@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import time_machine
@@ -11,6 +14,7 @@ import time_machine
 from panel.accounts.models import AuditEntry
 from panel.crypto import new_key
 from panel.outbox.models import Delivery
+from panel.signin import service
 from panel.signin.models import RecoveryCode, TotpKey
 from tests.signin.kit import codes_of, give_password, set_up_app, totp
 from tests.support.world import PASSWORD, World
@@ -113,6 +117,23 @@ def test_it_leads_where_the_person_wanted_to_go(world: World):
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["//evil.example", "/\\evil.example", "https:evil.example", "/\t/evil.example", "https://evil.example/"],
+)
+def test_it_leads_nobody_to_another_site(world: World, elsewhere: str):
+    secret, _ = set_up_app(world.client(world.owner))
+    browser = world.client()
+    form = {"email": world.owner.email, "password": PASSWORD}
+    browser.get("/login")
+    browser.post("/login", {**form, "next": elsewhere}, query_string={"next": elsewhere})
+    browser.post("/login", form)  # where that was refused
+    with in_a_while():
+        browser.get("/login/second")
+        assert browser.post("/login/second", {"code": totp(secret)}).location == "/"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_it_has_no_second_step_without_the_first(world: World):
     browser = world.client()
     assert browser.get("/login/second").location == "/login"
@@ -187,6 +208,42 @@ def test_it_says_nothing_of_one_persons_app_to_another(world: World):
     assert "Set up an app" in colleague.get("/settings/security").get_data(as_text=True)
     colleague.post("/settings/security/authenticator/remove")
     assert give_password(world, world.owner)
+
+
+def test_it_lets_one_in_of_many_who_send_the_same_code_at_once(world: World):
+    secret, codes = set_up_app(world.client(world.owner))
+    by = service.By(world.owner)
+    with in_a_while():
+        code = totp(secret)
+        assert at_once(world, lambda: service.takes_code(world.owner.id, code)) == 1
+    assert at_once(world, lambda: service.takes_recovery_code(by, codes[0])) == 1
+
+
+def at_once(world: World, take: Callable[[], bool], count: int = 6) -> int:
+    """How many of so many who try at the same time are let in."""
+    start = threading.Barrier(count)
+
+    def one(_number: int) -> bool:
+        with world.acme_scope():
+            start.wait(20)
+            return take()
+
+    with ThreadPoolExecutor(count) as pool:
+        return sum(pool.map(one, range(count)))
+
+
+def test_it_is_not_gone_around_by_a_new_password(world: World):
+    set_up_app(world.client(world.owner))
+    browser = world.client()
+    browser.submit("/forgot", email=world.owner.email)
+    with world.acme_scope() as session:
+        text = session.query(Delivery).order_by(Delivery.id.desc()).first().values["text"]
+    path = re.search(r"http://127\.0\.0\.1:8000(/forgot/\S+)", text)[1]
+    browser.submit(path, password="quite a new password", password_confirm="quite a new password")
+    assert not browser.signed_in()
+    answer = browser.submit("/login", email=world.owner.email, password="quite a new password")
+    assert answer.location == "/login/second"
+    assert not browser.signed_in()
 
 
 class TestRecoveryCodes:
