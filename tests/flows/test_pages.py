@@ -12,7 +12,16 @@ from tests.support.mailserver import MailServer
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("flows")]
 
-SIGNED_OUT = ["/login", "/forgot", "/help", "/help/gmail", "/help/outlook", "/u/nonsense", "/no-such-page"]
+SIGNED_OUT = [
+    "/login",
+    "/forgot",
+    "/help",
+    "/help/gmail",
+    "/help/outlook",
+    "/u/nonsense",
+    "/invitation/nonsense",
+    "/no-such-page",
+]
 SIGNED_IN = [
     "/",
     "/campaigns",
@@ -23,6 +32,9 @@ SIGNED_IN = [
     "/deliveries/many?what=mark_as_sent&state=uncertain",
     "/suppressions",
     "/settings/email",
+    "/settings/account",
+    "/settings/users",
+    "/settings/api-keys",
     "/mailbox",
     "/help",
 ]
