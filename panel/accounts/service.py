@@ -173,6 +173,11 @@ def suspend(account: Account, *, suspended: bool) -> None:
         session.get_one(Account, account.id).suspended_at = db.now() if suspended else None
 
 
+def is_suspended() -> bool:
+    """Whether an operator has stopped this account's sending."""
+    return current().suspended_at is not None
+
+
 def limit_platform(account: Account, per_day: int) -> None:
     """Says how many letters a day an account may send by the platform server. In a system scope."""
     with db.transaction() as session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from flask import Response, flash, redirect, render_template, request, url_for
+from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
@@ -122,9 +122,12 @@ def _by() -> service.By:
 
 def _limit() -> None:
     # Each of these mails somebody who may never have asked for it.
+    if accounts.is_suspended():
+        abort(403, access.SUSPENDED)
     wait = limits.hit_tests(db.account_id())
     if wait is not None:
-        raise TooManyRequests(f"That was a little too often. Try again in {wait} seconds.", retry_after=wait)
+        words = f"That was a little too often. Try again in {limits.in_words(wait)}."
+        raise TooManyRequests(words, retry_after=wait)
 
 
 def _back() -> BaseResponse:

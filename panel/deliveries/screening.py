@@ -99,4 +99,4 @@ def _suppressed(claimed: Sequence[Claimed]) -> dict[tuple[uuid.UUID | None, str]
 
 def suspended() -> bool:
     """Whether an operator stopped this account's sending."""
-    return accounts.current().suspended_at is not None
+    return accounts.is_suspended()

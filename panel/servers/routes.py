@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 
-from flask import Response, flash, g, redirect, render_template, request, url_for
+from flask import Response, abort, flash, g, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.exceptions import NotFound, ServiceUnavailable, TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
+from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.servers import page, service, testing, tries
 from panel.servers.forms import FIELDS, TOUCHES, ServerForm
@@ -138,6 +139,8 @@ def cancel_test(address_id: uuid.UUID, task: str) -> Response | BaseResponse:
 
 
 def _start(address_id: uuid.UUID, entry: service.Entry, *, save: bool) -> str:
+    if accounts.is_suspended():
+        abort(403, access.SUSPENDED)
     if wait := limits.hit_tests(db.account_id()):
         words = f"You have tested a lot in a short time. Test again in {limits.in_words(wait)}."
         raise TooManyRequests(words, retry_after=wait)

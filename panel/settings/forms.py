@@ -100,7 +100,7 @@ class AccountForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
         "Postal address",
         filters=[_stripped_lines],
         validators=[Length(max=500), _lines],
-        description="Stands at the end of every letter. Many countries ask for it in commercial email.",
+        description="Stands at the end of your campaigns’ letters. Many countries ask for it in commercial email.",
     )
 
     def offer(self, present: str) -> None:

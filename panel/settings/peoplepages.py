@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 
-from flask import Response, flash, redirect, render_template, request, url_for
+from flask import Response, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
+from panel.accounts import service as accounts
 from panel.settings import invitations, service
 from panel.settings.blueprint import blueprint, by
 from panel.settings.forms import AcceptForm, InviteForm
@@ -111,6 +112,8 @@ def _page(form: InviteForm, *, problem: str | None = None) -> str:
 
 
 def _limit() -> None:
+    if accounts.is_suspended():
+        abort(403, access.SUSPENDED)
     wait = limits.hit_invitations(db.account_id())
     if wait is not None:
         words = f"You have invited a lot of people in a short time. Go on in {limits.in_words(wait)}."

@@ -12,7 +12,16 @@ from tests.support.mailserver import MailServer
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("flows")]
 
-SIGNED_OUT = ["/login", "/forgot", "/help", "/help/gmail", "/help/outlook", "/u/nonsense", "/no-such-page"]
+SIGNED_OUT = [
+    "/login",
+    "/forgot",
+    "/help",
+    "/help/gmail",
+    "/help/outlook",
+    "/u/nonsense",
+    "/invitation/nonsense",
+    "/no-such-page",
+]
 SIGNED_IN = [
     "/",
     "/campaigns",
@@ -25,6 +34,9 @@ SIGNED_IN = [
     "/settings/email",
     "/settings/security",
     "/settings/security/password",
+    "/settings/account",
+    "/settings/users",
+    "/settings/api-keys",
     "/mailbox",
     "/help",
 ]

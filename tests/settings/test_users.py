@@ -286,6 +286,16 @@ def test_the_last_owner_stays(world: World, action: str) -> None:
     assert audited(world) == []
 
 
+def test_it_offers_nothing_that_the_last_owner_cannot_do(world: World) -> None:
+    owner = world.client(world.owner)
+    page = owner.get(URL).get_data(as_text=True)
+    assert "The last owner stays" in page
+    assert "Remove owner@acme.test" not in page
+    assert "Remove member@acme.test" in page
+    owner.post(f"{URL}/{world.member.id}/role", {"role": "owner"})
+    assert "The last owner stays" not in owner.get(URL).get_data(as_text=True)
+
+
 def test_an_owner_who_cannot_sign_in_is_no_last_owner(world: World) -> None:
     with world.acme_scope(), db.transaction():
         member = db.owned(User, world.member.id)
