@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from panel import db, embedded
+from panel.cli_sandbox import sandbox
 from panel.config import ConfigError, Settings
 from panel.web import logs
 
@@ -50,6 +51,9 @@ def with_database(command: F) -> F:
 def main() -> None:
     """Campaign mail through the account's own mail server."""
     logs.configure()
+
+
+main.add_command(sandbox)
 
 
 @main.command()
