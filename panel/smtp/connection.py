@@ -158,7 +158,7 @@ class Connection:
             return False
         try:
             self.transport.start_tls(
-                context=tls_context(),
+                context=tls_context(authorities=self._settings.ca_certificate),
                 host=self._server_name(),
                 deadline=self.deadline(min(_TLS_PROBE, self._timeouts.tls)),
             )
@@ -195,7 +195,7 @@ class Connection:
 
     def _handshake(self, *, any_name: bool, after_starttls: bool) -> TlsSummary:
         return self.transport.start_tls(
-            context=tls_context(any_name=any_name),
+            context=tls_context(any_name=any_name, authorities=self._settings.ca_certificate),
             host=self._server_name(),
             deadline=self.deadline(self._timeouts.tls),
             after_starttls=after_starttls,
