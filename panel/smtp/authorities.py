@@ -70,10 +70,7 @@ def _certificates(text: str) -> list[x509.Certificate]:
         for one in found:
             _ = one.subject, one.not_valid_after_utc  # what is damaged within shows only when it is read
     except ValueError:
-        raise ValueError(
-            "This is not a certificate in PEM form. It begins with -----BEGIN CERTIFICATE----- "
-            "and ends with -----END CERTIFICATE-----."
-        ) from None
+        raise ValueError("This is not a certificate in PEM form, or only a piece of one.") from None
     return found
 
 
