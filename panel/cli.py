@@ -14,6 +14,7 @@ import click
 
 from panel import db, embedded
 from panel.accounts.service import SCOPES
+from panel.cli_sandbox import sandbox
 from panel.config import ConfigError, Settings
 from panel.web import logs
 
@@ -51,6 +52,9 @@ def with_database(command: F) -> F:
 def main() -> None:
     """Campaign mail through the account's own mail server."""
     logs.configure()
+
+
+main.add_command(sandbox)
 
 
 @main.command()

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parseaddr
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from panel.crypto import Keyring
 from panel.message.addresses import InvalidAddress, normalise
 from panel.smtp.destination import DestinationPolicy
+from panel.smtp.resolver import OwnResolver
 from panel.smtp.settings import ServerSettings, parse_smtp_url
 
 T = TypeVar("T")
@@ -131,9 +132,10 @@ def _smtp_policy(env: Mapping[str, str]) -> DestinationPolicy:
     ports = env.get("OWNPOST_SMTP_PORTS") or "25,465,587,2525"
     _read(env, "OWNPOST_SMTP_PORTS", lambda value: DestinationPolicy.parse(ports=value, allow=""), ports)
     allow = env.get("OWNPOST_SMTP_ALLOW") or ""
-    return _read(
+    policy = _read(
         env, "OWNPOST_SMTP_ALLOW", lambda value: DestinationPolicy.parse(ports=ports, allow=value.strip()), allow or " "
     )
+    return replace(policy, resolver=_read(env, "OWNPOST_DNS_SERVERS", OwnResolver.parse, " "))
 
 
 def _tuning(env: Mapping[str, str]) -> Tuning:

@@ -30,6 +30,7 @@ class Entry:
     auth: str
     username: str
     password: str = field(repr=False)
+    ca_certificate: str = ""  # as `read_authorities` returns it
     limits: dict[str, int] = field(default_factory=dict, compare=False)  # as in `Limits`; none: the provider's
 
 
@@ -63,7 +64,9 @@ def _key(account_id: uuid.UUID, print_: str) -> str:
 
 def _parts(address: OutboundAddress, entry: Entry) -> list[str]:
     server = [entry.host, str(entry.port), entry.security, entry.auth]
-    return [*server, entry.username, entry.password, address.email]
+    # Without a CA certificate it is what it was before there could be one, so that what was verified then still is.
+    trusted = [entry.ca_certificate] if entry.ca_certificate else []
+    return [*server, entry.username, entry.password, address.email, *trusted]
 
 
 def _context(address: OutboundAddress) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import current_app
 from flask_wtf import FlaskForm
-from wtforms import IntegerField, PasswordField, SelectField, StringField, ValidationError
+from wtforms import IntegerField, PasswordField, SelectField, StringField, TextAreaField, ValidationError
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import InputRequired, Length, Optional
 from wtforms.widgets import TextInput
@@ -18,12 +18,13 @@ from panel.config import Settings
 from panel.servers import service
 from panel.servers.service import Entry, MailServer
 from panel.smtp.advice import slips
+from panel.smtp.authorities import PrivateKeyGiven, TrustedCertificate, described, read_authorities
 from panel.smtp.limits import MOST_CONNECTIONS, MOST_LETTERS, RATES
 from panel.smtp.presets import OFFERED, PRESETS
 from panel.smtp.settings import DEFAULT_PORTS, AuthMethod, Security, validate_host
 
 LIMITS = ("connections", *RATES)
-FIELDS = ("host", "port", "security", "auth", "username", "password", *LIMITS)
+FIELDS = ("host", "port", "security", "auth", "username", "password", "ca_certificate", *LIMITS)
 # What a change of one field may make right or wrong in others.
 TOUCHES = {"port": ("security",), "security": ("port",), "host": ("username",), "auth": ("username",)}
 
@@ -93,6 +94,7 @@ class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     auth = SelectField("Authentication", choices=_AUTH_LABELS, default="auto")
     username = StringField("Username", [Optional(), Length(max=320)])
     password = PasswordField("Password", [Optional(), Length(max=1000)])
+    ca_certificate = TextAreaField("CA certificate (PEM)", [Optional()], filters=[lambda text: (text or "").strip()])
     connections = LimitField("Connections at once", least=1, most=MOST_CONNECTIONS)
     per_minute = LimitField("Letters a minute", least=0, most=MOST_LETTERS)
     per_hour = LimitField("Letters an hour", least=0, most=MOST_LETTERS)
@@ -113,6 +115,12 @@ class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     def shows_limits(self) -> bool:
         """Whether there is something in the fields of limits, or wrong with them."""
         return any(self[name].data is not None or self[name].errors for name in LIMITS)
+
+    @property
+    def trusted(self) -> tuple[TrustedCertificate, ...]:
+        """The certificates in the field, where they are good ones."""
+        pem = self.ca_certificate.data
+        return described(pem) if pem and not self.ca_certificate.errors else ()
 
     def entry(self, address_id: uuid.UUID) -> Entry | None:
         """What was entered, with the stored password if none was typed; None if anything is wrong."""
@@ -167,6 +175,15 @@ class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
         if "\0" in (field.data or ""):
             raise ValidationError("The password holds an invisible character. Type it again.")
 
+    def validate_ca_certificate(self, field: TextAreaField) -> None:
+        """One or more certificates, and nothing besides."""
+        try:
+            field.data = read_authorities(field.data)
+        except ValueError as problem:
+            if isinstance(problem, PrivateKeyGiven):
+                field.data = ""  # it is not to be shown, and goes no further than this
+            raise ValidationError(str(problem)) from None
+
     def validate(self, extra_validators: Any = None) -> bool:
         """All fields, and what they must have of one another."""
         good: bool = super().validate(extra_validators)
@@ -194,5 +211,6 @@ class ServerForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
             auth=self.auth.data,
             username=self.username.data or "",
             password=self.password.data or "",
+            ca_certificate=self.ca_certificate.data,
             limits={name: self[name].data for name in LIMITS if self[name].data is not None},
         )

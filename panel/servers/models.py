@@ -36,6 +36,7 @@ class MailServer(AccountOwned, Base):
     auth: Mapped[str] = mapped_column(String(10), default="auto")
     username: Mapped[str] = mapped_column(String(320), default="")
     password_sealed: Mapped[str | None] = mapped_column(Text)
+    ca_certificate: Mapped[str | None] = mapped_column(Text)  # PEM of whom alone to trust; none: whom the system trusts
     fingerprint_verified: Mapped[str | None] = mapped_column(String(200))
     verified_at: Mapped[dt.datetime | None]
     enabled: Mapped[bool] = mapped_column(default=False)

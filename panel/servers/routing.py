@@ -163,6 +163,7 @@ def session_settings(server: MailServer, *, password: str) -> ServerSettings:
         username=server.username,
         password=password,
         cleartext_auth_allowed=cleartext_allowed(server.host, server.port, settings.smtp_policy),
+        ca_certificate=server.ca_certificate or "",
     )
 
 

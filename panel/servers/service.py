@@ -115,8 +115,8 @@ class NotTested(Exception):
 def with_stored_password(address_id: uuid.UUID, entry: Entry) -> Entry:
     """The entry with the stored password where none was typed. Raises PasswordNeeded.
 
-    A password is stored for one server and one user name. If any of these changed it must be typed again: else
-    whoever may edit this form could have the stored one sent to a server of their own.
+    A password is stored for one server and one user name. If any of these changed, or who may vouch for the server, it
+    must be typed again: else whoever may edit this form could have the stored one sent to a server of their own.
     """
     if entry.auth == AuthMethod.NONE or not entry.username:
         return replace(entry, password="")
@@ -132,6 +132,7 @@ def with_stored_password(address_id: uuid.UUID, entry: Entry) -> Entry:
             ("port", server.port, entry.port),
             ("security", server.security, entry.security),
             ("username", server.username, entry.username),
+            ("CA certificate", server.ca_certificate or "", entry.ca_certificate),
         )
         if before != after
     ]
@@ -154,6 +155,7 @@ def session_settings(entry: Entry) -> ServerSettings:
         username=entry.username,
         password=entry.password,
         cleartext_auth_allowed=cleartext_allowed(entry.host, entry.port, settings.smtp_policy),
+        ca_certificate=entry.ca_certificate,
     )
 
 
@@ -273,7 +275,7 @@ def _store(address: addresses.OutboundAddress, server: MailServer | None, entry:
         db.session().add(server)
     server.preset, server.host, server.port = entry.preset, entry.host, entry.port
     server.security, server.auth, server.username = entry.security, entry.auth, entry.username
-    server.limits = dict(entry.limits)
+    server.limits, server.ca_certificate = dict(entry.limits), entry.ca_certificate or None
     server.password_sealed = None
     if entry.password:
         server.password_sealed = settings.keyring.seal(
@@ -296,6 +298,7 @@ def _stored_entry(server: MailServer) -> Entry | None:
         auth=server.auth,
         username=server.username,
         password=password,
+        ca_certificate=server.ca_certificate or "",
     )
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 IPAddress = IPv4Address | IPv6Address
 
-_SPECIAL_IPV4 = tuple(
+SPECIAL_IPV4 = tuple(
     IPv4Network(block)
     for block in (
         "0.0.0.0/8",  # this network (RFC 791)
@@ -34,7 +34,7 @@ _SPECIAL_IPV4 = tuple(
 )
 # Everything outside global unicast is closed: loopback, unspecified, fc00::/7, fe80::/10, fec0::/10, ff00::/8, ...
 _GLOBAL_UNICAST = IPv6Network("2000::/3")  # RFC 4291
-_SPECIAL_IPV6 = tuple(
+SPECIAL_IPV6 = tuple(
     IPv6Network(block)
     for block in (
         "2001::/23",  # IETF protocol assignments, among them Teredo and ORCHID (RFC 2928)
@@ -81,12 +81,12 @@ def is_public(address: IPAddress) -> bool:
     public as what they carry; all the others are closed.
     """
     if isinstance(address, IPv4Address):
-        return not any(address in block for block in _SPECIAL_IPV4)
+        return not any(address in block for block in SPECIAL_IPV4)
     if address in _MAPPED or address in _NAT64:
         return is_public(_low_ipv4(address))
     if _is_isatap(address) or address not in _GLOBAL_UNICAST:
         return False
-    return not any(address in block for block in _SPECIAL_IPV6)
+    return not any(address in block for block in SPECIAL_IPV6)
 
 
 def is_metadata(address: IPAddress) -> bool:

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 
 from panel.smtp import auth
-from panel.smtp.destination import DestinationError, DestinationPolicy, Resolver, VettedAddress, vet
+from panel.smtp.destination import DestinationError, DestinationPolicy, VettedAddress, vet
 from panel.smtp.features import Features
 from panel.smtp.outcome import FailureCode, Phase
 from panel.smtp.reply import Cleaner, Reply
+from panel.smtp.resolver import Resolver
 from panel.smtp.settings import Security, ServerSettings, validate_host
 from panel.smtp.steps import Step, StepReporter
 from panel.smtp.timeouts import Timeouts
@@ -35,7 +36,7 @@ class Connection:
         ehlo_name: str,
         timeouts: Timeouts,
         steps: StepReporter,
-        resolver: Resolver,
+        resolver: Resolver | None,
     ) -> None:
         if not _EHLO_NAME.fullmatch(ehlo_name):
             raise ValueError("The EHLO name must be a domain name or an address literal like [192.0.2.25].")
@@ -157,7 +158,7 @@ class Connection:
             return False
         try:
             self.transport.start_tls(
-                context=tls_context(),
+                context=tls_context(authorities=self._settings.ca_certificate),
                 host=self._server_name(),
                 deadline=self.deadline(min(_TLS_PROBE, self._timeouts.tls)),
             )
@@ -194,7 +195,7 @@ class Connection:
 
     def _handshake(self, *, any_name: bool, after_starttls: bool) -> TlsSummary:
         return self.transport.start_tls(
-            context=tls_context(any_name=any_name),
+            context=tls_context(any_name=any_name, authorities=self._settings.ca_certificate),
             host=self._server_name(),
             deadline=self.deadline(self._timeouts.tls),
             after_starttls=after_starttls,

@@ -12,15 +12,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_netw
 
 from panel.smtp.addresses import IPAddress, is_metadata, is_public
 from panel.smtp.outcome import FailureCode
+from panel.smtp.resolver import OwnResolver, Resolver, is_localhost, system_resolver
 from panel.smtp.settings import validate_host
 
 MAX_ADDRESSES = 8
 """How many of a name's addresses are tried; a name with hundreds must not use up the time of a session."""
 
+_TOO_SLOW = "Looking up the server’s name took too long; DNS did not answer in time."
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
-
-Resolver = Callable[[str, int], Sequence[str]]
-"""Looks up a name for a port and returns its addresses as text; raises OSError when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,15 @@ class DestinationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DestinationPolicy:
-    """What the operator lets tenants dial: public addresses on some ports, and exact exceptions."""
+    """What the operator lets tenants dial: public addresses on some ports, and exact exceptions.
+
+    `resolver` is who is asked what addresses a name has.
+    """
 
     ports: frozenset[int] = frozenset()
     exceptions: tuple[tuple[IPv4Network | IPv6Network, int], ...] = ()
     guarded: bool = True
+    resolver: Resolver = OwnResolver()  # noqa: RUF009 - it is frozen, too
 
     @classmethod
     def parse(cls, *, ports: str, allow: str) -> "DestinationPolicy":
@@ -61,8 +64,11 @@ class DestinationPolicy:
 
     @classmethod
     def unguarded(cls) -> "DestinationPolicy":
-        """Return the policy of the platform server, which the operator chose: every destination is allowed."""
-        return cls(guarded=False)
+        """Return the policy of the platform server, which the operator chose: every destination is allowed.
+
+        It is looked up the way the machine does, search domains and all: in many a cluster it has a short name.
+        """
+        return cls(guarded=False, resolver=system_resolver)
 
     def port_allowed(self, host: str, port: int) -> bool:
         """Whether a form may hold this port: an ordinary one, or one that an exception opens.
@@ -88,14 +94,8 @@ class DestinationPolicy:
         return any(port == allowed and address in network for network, allowed in self.exceptions)
 
 
-def system_resolver(host: str, port: int) -> Sequence[str]:
-    """Look a name up the way the machine does."""
-    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return [str(sockaddr[0]) for *_, sockaddr in answers]
-
-
 class Lookup:
-    """One look-up, in a thread of its own, since the system's resolver knows no deadline and cannot be stopped."""
+    """One look-up, in a thread of its own, so that the wait for it can end early. Our own resolver ends by itself."""
 
     def __init__(self, *, host: str, port: int, resolver: Resolver) -> None:
         self._answers: queue.SimpleQueue[Sequence[str] | Exception | None] = queue.SimpleQueue()
@@ -116,9 +116,9 @@ class Lookup:
         try:
             answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            raise DestinationError(
-                FailureCode.HOST_NOT_FOUND, "Looking up the server’s name took too long; DNS did not answer in time."
-            ) from None
+            raise DestinationError(FailureCode.HOST_NOT_FOUND, _TOO_SLOW) from None
+        if isinstance(answer, TimeoutError):
+            raise DestinationError(FailureCode.HOST_NOT_FOUND, _TOO_SLOW)
         if answer is None:
             raise DestinationError(FailureCode.CANCELED, "Canceled while looking up the server’s name.")
         if isinstance(answer, Exception) and not isinstance(answer, (OSError, UnicodeError)):
@@ -134,10 +134,10 @@ def vet(
     port: int,
     policy: DestinationPolicy,
     deadline: float,
-    resolver: Resolver = system_resolver,
+    resolver: Resolver | None = None,
     cancellable: Callable[[Callable[[], None]], None] | None = None,
 ) -> list[VettedAddress]:
-    """Look a host up once and return the addresses to dial, in the resolver's order.
+    """Look a host up once and return the addresses to dial, in the order of the resolver, by default the policy's.
 
     `deadline` is a reading of `time.monotonic`. One forbidden answer among good ones refuses them all: that is how a
     name that plays tricks looks. `cancellable` is handed a function that ends the wait early. Raises DestinationError.
@@ -146,12 +146,14 @@ def vet(
     try:
         addresses: list[IPAddress] = [ip_address(name)]
     except ValueError:
-        lookup = Lookup(host=name, port=port, resolver=resolver)
+        lookup = Lookup(host=name, port=port, resolver=resolver or policy.resolver)
         if cancellable is not None:
             cancellable(lookup.cancel)
         addresses = [ip_address(text) for text in lookup.addresses(deadline)]
     allowed = [address for address in dict.fromkeys(addresses) if policy.allows(address, port)]
-    if not allowed or (len(allowed) < len(set(addresses)) and not _is_localhost(name)):
+    # localhost answers with an address of each family, while an operator allows the one that the server listens on.
+    # So of these answers the allowed ones are dialled and the others left.
+    if not allowed or (len(allowed) < len(set(addresses)) and not is_localhost(name)):
         raise DestinationError(
             FailureCode.DESTINATION_NOT_ALLOWED, "That name or port leads to where Ownpost does not connect."
         )
@@ -176,15 +178,6 @@ def _plain_name(host: str) -> str:
         return validate_host(host)
     except ValueError as problem:
         raise DestinationError(FailureCode.HOST_NOT_FOUND, str(problem)) from None
-
-
-def _is_localhost(name: str) -> bool:
-    """Whether a name means this machine by definition (RFC 6761 section 6.3).
-
-    It answers with an address of each family, while an operator allows the one that the server listens on. So of
-    these answers the allowed ones are dialled and the others left, where any other name would be refused whole.
-    """
-    return name == "localhost" or name.endswith(".localhost")
 
 
 def _vetted(address: IPAddress, port: int) -> VettedAddress:

@@ -57,8 +57,9 @@ _GENERAL: dict[FailureCode, tuple[str, str, str]] = {
     ),
     FailureCode.CERTIFICATE_UNTRUSTED: (
         "The server’s certificate is not trusted",
-        "{host} showed a certificate that no known authority has signed, so anybody could have made it.",
-        "The server’s operator has to install one from a recognised authority, with its intermediate certificates.",
+        "{host} showed a certificate that no authority we trust for it has signed, so anybody could have made it.",
+        "The server’s operator has to install one from a recognised authority, with its intermediate certificates. "
+        "If its authority is your own, paste that one’s certificate under “Own CA certificate”.",
     ),
     FailureCode.CERTIFICATE_EXPIRED: (
         "The server’s certificate is out of date",

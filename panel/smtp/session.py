@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from panel.smtp.connection import Connection
-from panel.smtp.destination import DestinationPolicy, Resolver, system_resolver
+from panel.smtp.destination import DestinationPolicy
 from panel.smtp.features import Features
 from panel.smtp.mailing import Mailing
 from panel.smtp.outcome import Outcome, Phase, SmtpFailure
 from panel.smtp.pipeline import Pipeline
+from panel.smtp.resolver import Resolver
 from panel.smtp.settings import ServerSettings
 from panel.smtp.steps import Observer, Step, StepReporter
 from panel.smtp.submission import Journal, MakeLetter, Submission, make, prepare
@@ -40,7 +41,7 @@ class Session:
         ehlo_name: str,
         timeouts: Timeouts | None = None,
         observer: Observer | None = None,
-        resolver: Resolver = system_resolver,
+        resolver: Resolver | None = None,
         ride: bool = True,
     ) -> None:
         self._timeouts = timeouts or Timeouts()

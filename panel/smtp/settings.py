@@ -51,6 +51,8 @@ class ServerSettings:
     username: str = ""
     password: str = field(default="", repr=False)
     cleartext_auth_allowed: bool = False
+    ca_certificate: str = ""
+    """PEM of the only authorities that may vouch for this server; empty: those that the system trusts."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:

@@ -43,18 +43,27 @@ class TlsSummary:
         return f"{self.version}, certificate valid until {expires.day} {expires:%b %Y}"
 
 
-def tls_context(*, any_name: bool = False) -> ssl.SSLContext:
+def tls_context(*, any_name: bool = False, authorities: str = "") -> ssl.SSLContext:
     """Return a context that trusts what the system trusts, or the authorities in the file `SSL_CERT_FILE` names.
+
+    Given `authorities` (PEM) it trusts those and nothing else: who has one of their own means that one, and then no
+    other authority in the world can vouch for a server that poses as theirs.
 
     Reading the authorities takes milliseconds, so contexts are kept, one for each place they were read from. With
     `any_name` a trusted certificate will do whomever it names: good for asking whom, and for nothing else.
     """
-    return _context(ssl.get_default_verify_paths(), any_name)
+    return _context(ssl.get_default_verify_paths(), any_name, authorities)
 
 
-@lru_cache(maxsize=4)
-def _context(_paths: ssl.DefaultVerifyPaths, any_name: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+@lru_cache(maxsize=64)
+def _context(_paths: ssl.DefaultVerifyPaths, any_name: bool, authorities: str) -> ssl.SSLContext:
+    if authorities:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=authorities)
+        # An intermediate, or the server's own certificate, may be what was given.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    else:
+        context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = not any_name
     return context

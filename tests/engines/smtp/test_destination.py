@@ -5,14 +5,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panel.smtp.addresses import carried_ipv4, is_metadata, is_public
+from panel.smtp.addresses import SPECIAL_IPV4, SPECIAL_IPV6, carried_ipv4, is_metadata, is_public
 from panel.smtp.destination import DestinationError, DestinationPolicy, VettedAddress, vet
 from panel.smtp.outcome import FailureCode, Verdict
 from tests.engines.smtp.kit import Watcher, code_of_opening, failure_of_opening, session
@@ -246,14 +246,66 @@ def test_it_judges_what_an_ipv6_form_carries(address: Any) -> None:
         0x20010000 << 96 | ~bits & 0xFFFFFFFF,
     ]
     forms.append(0x2A00 << 112 | 0x5EFE << 32 | bits)
-    for form in map(ip_address_of, forms):
+    for form in map(IPv6Address, forms):
         assert address in carried_ipv4(form)
         assert is_public(address) or not is_public(form)
         assert not is_metadata(address) or is_metadata(form)
 
 
-def ip_address_of(bits: int) -> Any:
-    return IPv6Address(bits)
+# Where an independent list, that of the standard library, is known to differ from the truth: it calls these global.
+NOT_PUBLIC_BUT_GLOBAL = [
+    ip_network(block)
+    for block in (
+        "168.63.129.16/32",  # Azure's host agent
+        "192.0.0.0/24",  # the standard library counts some single addresses of it as global
+        "192.31.196.0/24", "192.52.193.0/24", "192.175.48.0/24",  # AS112 and AMT: anycast, no mail servers
+        "192.88.99.0/24",  # relays of 6to4, withdrawn
+        "224.0.0.0/4",  # multicast
+        "::/3", "4000::/2", "8000::/1",  # outside of global unicast
+        "2001::/23", "2002::/16",  # Teredo, ORCHID and 6to4
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation, since RFC 9637
+    )
+]  # fmt: skip
+MAPPED, NAT64 = ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96")
+
+
+@given(st.ip_addresses(v=4))
+def test_it_agrees_with_an_independent_list_on_ipv4(address: Any) -> None:
+    excepted = any(address in block for block in NOT_PUBLIC_BUT_GLOBAL if block.version == 4)
+    assert is_public(address) == (address.is_global and not excepted)
+
+
+@given(st.one_of(st.ip_addresses(v=6), st.builds(IPv6Address, st.integers(0x2000 << 112, (0x4000 << 112) - 1))))
+def test_it_agrees_with_an_independent_list_on_ipv6(address: Any) -> None:
+    judge_ipv6(address)
+
+
+def judge_ipv6(address: IPv6Address) -> None:
+    if address in MAPPED or address in NAT64:
+        assert is_public(address) == is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+        return
+    isatap = int(address) >> 32 & 0xFDFFFFFF == 0x5EFE
+    excepted = isatap or any(address in block for block in NOT_PUBLIC_BUT_GLOBAL if block.version == 6)
+    assert is_public(address) == (address.is_global and not excepted)
+
+
+def test_it_agrees_with_it_at_the_edges_of_every_block() -> None:
+    for block in (*SPECIAL_IPV4, *SPECIAL_IPV6, *NOT_PUBLIC_BUT_GLOBAL, MAPPED, NAT64):
+        for bits in (int(block[0]) - 1, int(block[0]), int(block[-1]), int(block[-1]) + 1):
+            if block.version == 4 and 0 <= bits < 2**32:
+                four = IPv4Address(bits)
+                excepted = any(four in one for one in NOT_PUBLIC_BUT_GLOBAL if one.version == 4)
+                assert is_public(four) == (four.is_global and not excepted), four
+            elif block.version == 6 and 0 <= bits < 2**128:
+                judge_ipv6(IPv6Address(bits))
+
+
+@given(st.ip_addresses(v=6))
+def test_it_finds_the_ipv4_that_the_standard_library_finds_in_an_ipv6(address: Any) -> None:
+    carried = carried_ipv4(address)
+    for found in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())):
+        assert found is None or found in carried
 
 
 def soon() -> float:
