@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from panel import create_app, process, queue
 from panel.blasts import service as blasts
 from panel.config import Settings
+from panel.data import service as data
 from panel.deliveries import service as deliveries
 
 log = structlog.get_logger(__name__)
@@ -35,8 +36,10 @@ def run(settings: Settings) -> None:
 
 def _tick(settings: Settings) -> None:
     try:
-        blasts.tick()
-        deliveries.tick(settings)
+        if deliveries.may_go_on():
+            blasts.tick()
+            deliveries.tick(settings)
+            data.tick()
         queue.connection().set(ALIVE_KEY, str(time.time()))
     except (SQLAlchemyError, redis.RedisError) as error:
         log.warning("a tick was missed", error=type(error).__name__)

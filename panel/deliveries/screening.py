@@ -98,5 +98,5 @@ def _suppressed(claimed: Sequence[Claimed]) -> dict[tuple[uuid.UUID | None, str]
 
 
 def suspended() -> bool:
-    """Whether an operator stopped this account's sending."""
-    return accounts.current().suspended_at is not None
+    """Whether this account's sending is stopped: by an operator, or as an owner has closed the account."""
+    return not accounts.current().sends

@@ -13,7 +13,7 @@ from panel import db
 from panel.accounts.models import Role, User
 from panel.config import Settings
 from panel.outbox import service as outbox
-from panel.web import access, identity
+from panel.web import access, identity, signins
 
 # Asking for a new password takes at least this long (seconds), so that the time of the answer does not tell whether a
 # letter was queued.
@@ -112,6 +112,7 @@ def install(app: Flask, settings: Settings) -> None:
     datastore = SQLAlchemySessionUserDatastore(identity.IdentitySession(), User, Role)  # type: ignore[arg-type]
     security = Security(app, datastore, mail_util_cls=OutboxMailUtil)
     security.unauthn_handler(access.unauthenticated)
+    signins.install(app)
     app.before_request(_note_begin)
     app.after_request(_even_out)
 
