@@ -88,7 +88,10 @@ def blank_old(before: dt.datetime, *, after: int) -> tuple[int, int | None]:
     old. A letter that still waits is left as it is, and looked at again the next time.
     """
     newest = db.session().scalar(
-        select(Delivery.id).where(Delivery.made_at < before).order_by(Delivery.made_at.desc()).limit(1)
+        select(Delivery.id)
+        .where(Delivery.made_at < before)
+        .order_by(Delivery.made_at.desc(), Delivery.id.desc())
+        .limit(1)
     )
     db.release()
     if newest is None or newest <= after:
