@@ -37,22 +37,25 @@ def backup(file: Path) -> None:
 @click.command()
 @click.option("--release", is_flag=True, help="Nothing was sent since the backup: send what waits.")
 @click.option("--cancel-due", is_flag=True, help="It may have been sent: cancel what waited, and go on with the rest.")
+@click.option("--stop", is_flag=True, help="The whole machine was set back: send nothing until you have looked.")
 @with_database
-def restored(release: bool, cancel_due: bool) -> None:
+def restored(release: bool, cancel_due: bool, stop: bool) -> None:
     """Say what becomes of a database that was restored, which sends nothing until then."""
     from panel.blasts import service as blasts
     from panel.deliveries import restored as after_restore
 
-    if release and cancel_due:
-        raise click.ClickException("Choose one: --release or --cancel-due.")
+    if release + cancel_due + stop > 1:
+        raise click.ClickException("Choose one: --release, --cancel-due or --stop.")
     with db.system_scope("an operator says what becomes of a restored database"):
+        if stop:
+            mark.stop_now(newest=after_restore.newest())
         stopped = mark.stop()
         if stopped is None:
             click.echo("Sending is not stopped.")
             return
         if not release and not cancel_due:
             _explain(stopped, after_restore.doubtful(stopped))
-            sys.exit(1)
+            sys.exit(0 if stop else 1)
         if cancel_due:
             click.echo(f"{after_restore.cancel_due(stopped):,} letters that waited in the backup are canceled.")
             click.echo(f"{blasts.ask_about_due():,} blasts whose time has come ask their owners first.")

@@ -45,10 +45,14 @@ UNKNOWN: Final = "unknown"
 BACKUP: Final = "backup"
 """It is a copy that was made as a backup."""
 
+ASKED: Final = "asked"
+"""A person stopped it, who knows more than can be seen here."""
+
 WORDS: Final = {
     OLDER: "the database is older than it was, so it was restored from a backup",
     UNKNOWN: "nothing here knows this database, which has sent before: is it a copy, or a backup on a new machine?",
-    BACKUP: "the database was restored from a copy that `ownpost db backup` made",
+    BACKUP: "the database is a copy that was made as a backup",
+    ASKED: "you asked for it",
 }
 
 _ONE: Final = 1
@@ -71,12 +75,15 @@ class Installation(Base):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Nothing is sent: since when, why, how old the database was, and the newest delivery that it had."""
+    """Nothing is sent: since when, why, how old the database was, and the newest delivery that it had.
+
+    `through` is None until the ticker, or whoever looks first, has seen the restored database.
+    """
 
     at: dt.datetime
     because: str
     as_of: dt.datetime
-    through: int
+    through: int | None
 
 
 class _Outside:
@@ -132,7 +139,7 @@ def stop() -> Stop | None:
     if row is None or row.stopped_at is None:
         return None
     because = row.stopped_because or OLDER
-    return Stop(at=row.stopped_at, because=because, as_of=row.bumped_at, through=row.stopped_through or 0)
+    return Stop(at=row.stopped_at, because=because, as_of=row.bumped_at, through=row.stopped_through)
 
 
 def turn(*, has_sent: Callable[[], bool], newest: Callable[[], int]) -> bool:
@@ -194,6 +201,17 @@ def mark_as_backup(copy: Path) -> None:
         values = {"stopped_at": now(), "stopped_because": BACKUP, "stopped_through": None}
         connection.execute(update(Installation).values(**values))
     engine.dispose()
+
+
+def stop_now(*, newest: int) -> None:
+    """Stops sending by a person's word, as after a whole machine was set back. In a system scope.
+
+    newest: the newest delivery's number.
+    """
+    ensure()
+    with db.transaction() as session:
+        row = session.scalars(select(Installation).with_for_update()).one()
+        row.stopped_at, row.stopped_because, row.stopped_through = db.now(), ASKED, newest
 
 
 def ensure() -> None:

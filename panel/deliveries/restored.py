@@ -27,7 +27,7 @@ _AT_ONCE: Final = 2_000
 def turn() -> bool:
     """One round of the ticker: whether it, and everybody, may go on. In no scope; needs the app."""
     with db.system_scope("the ticker sees whether this is the database that was here before"):
-        return mark.turn(has_sent=_has_sent, newest=_newest)
+        return mark.turn(has_sent=_has_sent, newest=newest)
 
 
 def _has_sent() -> bool:
@@ -35,14 +35,19 @@ def _has_sent() -> bool:
     return db.session().scalar(select(Delivery.id).where(tried).limit(1)) is not None
 
 
-def _newest() -> int:
+def newest() -> int:
+    """The newest delivery's number. In a system scope."""
     return db.session().scalar(select(func.max(Delivery.id))) or 0
 
 
 def doubtful(stop: mark.Stop) -> int:
     """How many letters may have been sent since the backup was made. In a system scope."""
     wanted = select(func.count()).select_from(Delivery).where(Delivery.state.in_((*_WAITING, "sending")))
-    return db.session().scalar(wanted.where(Delivery.id <= stop.through)) or 0
+    return db.session().scalar(wanted.where(Delivery.id <= _upto(stop))) or 0
+
+
+def _upto(stop: mark.Stop) -> int:
+    return newest() if stop.through is None else stop.through
 
 
 def cancel_due(stop: mark.Stop) -> int:
@@ -51,7 +56,7 @@ def cancel_due(stop: mark.Stop) -> int:
     What came in since the database was restored stays. In a system scope.
     """
     by_account = Counter[uuid.UUID]()
-    mine = Delivery.id <= stop.through, Delivery.state.in_(_WAITING)
+    mine = Delivery.id <= _upto(stop), Delivery.state.in_(_WAITING)
     some = select(Delivery.id).where(*mine).order_by(Delivery.id).limit(_AT_ONCE)
     while True:
         with db.transaction() as session:

@@ -282,3 +282,15 @@ def test_the_pages_and_the_machines_are_told(marks: Marks):
     assert answer.get_json()["sending"] == "stopped: restored"
     home = marks.post.world.client(marks.post.world.owner).get("/").get_data(as_text=True)
     assert "Nothing is sent at the moment" in home
+
+
+def test_a_backup_is_looked_at_before_any_ticker_has_run(marks: Marks):
+    old = marks.post.join("old@friends.test")[0]
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Installation).values(stopped_at=db.now(), stopped_because=mark.BACKUP))
+    with marks.post.world.app.app_context(), db.system_scope("tests"):
+        assert restored.doubtful(_stop(marks)) == 1
+        assert restored.cancel_due(_stop(marks)) == 1
+        restored.go_on()
+    assert marks.post.get(old).state == "canceled"
+    assert marks.turn()

@@ -196,3 +196,20 @@ def test_a_backup_by_its_command_says_itself_what_it_is(build: Build) -> None:
         assert f"{LETTERS} letters waited in it then." in command(rig, "db", "restored").stdout
         command(rig, "db", "restored", "--release")
         rig.wait_for_accepted(LETTERS)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_person_may_stop_it_who_knows_more(build: Build) -> None:
+    with Sink() as sink:
+        rig = build(sink, lease=LONG_LEASE)
+        rig.queue(2)
+        stopped = command(rig, "db", "restored", "--stop")
+        assert stopped.returncode == 0
+        assert stopped.stdout.startswith("Nothing is sent: you asked for it.\n")
+        rig.crew(1)
+        rig.go_on(1.0)
+        assert sink.accepted == []
+        assert command(rig, "db", "restored", "--release", "--stop").returncode == 1
+        command(rig, "db", "restored", "--release")
+        rig.wait_for_accepted(2)
+        assert command(rig, "db", "restored").stdout == "Sending is not stopped.\n"
