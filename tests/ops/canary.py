@@ -48,8 +48,8 @@ def _forms(password: str) -> Iterator[bytes]:
     # In base64 it looks otherwise after one or two other octets, as in AUTH PLAIN; the ends depend on what is around.
     for shift in range(3):
         encoded = base64.b64encode(b"x" * shift + raw + b"xx")
-        yield encoded[4 if shift else 0 : -4]
-        yield encoded[4 if shift else 0 : -4].replace(b"+", b"-").replace(b"/", b"_")
+        yield encoded[4 if shift else 0 : -8]
+        yield encoded[4 if shift else 0 : -8].replace(b"+", b"-").replace(b"/", b"_")
 
 
 def _unpacked(octets: bytes) -> Iterator[bytes]:
