@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from panel import create_app, process, queue
 from panel.blasts import service as blasts
 from panel.config import Settings
+from panel.data import service as data
 from panel.deliveries import service as deliveries
 from panel.settings import service as people
 
@@ -36,8 +37,10 @@ def run(settings: Settings) -> None:
 
 def _tick(settings: Settings) -> None:
     try:
-        blasts.tick()
-        deliveries.tick(settings)
+        if deliveries.may_go_on():
+            blasts.tick()
+            deliveries.tick(settings)
+            data.tick()
         people.tick()
         queue.connection().set(ALIVE_KEY, str(time.time()))
     except (SQLAlchemyError, redis.RedisError) as error:

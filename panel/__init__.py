@@ -17,8 +17,10 @@ __all__ = ["create_app", "models"]
 
 _FEATURES = (
     "addresses",
+    "audit",
     "blasts",
     "campaigns",
+    "data",
     "deliveries",
     "events",
     "help",

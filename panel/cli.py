@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from panel import db, embedded
+from panel import cli_data, cli_keys, db
 from panel.accounts.service import SCOPES
 from panel.cli_sandbox import sandbox
-from panel.config import ConfigError, Settings
+from panel.clikit import account_named, load_settings, with_database
 from panel.web import logs
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def load_settings() -> Settings:
-    """The environment's settings; beside a running `ownpost up` (or after one), what its data directory holds too."""
-    data_dir = Path(os.environ.get("OWNPOST_DATA_DIR") or "var").absolute()
-    try:
-        return Settings.from_env({**embedded.saved_environment(data_dir), **os.environ})
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def with_database(command: F) -> F:
-    """Connects the database and Redis first; a database without the newest migration stops the command."""
-
-    @wraps(command)
-    def connected(*args: Any, **kwargs: Any) -> Any:
-        from panel import create_app
-        from panel.migrations import runner
-
-        app = create_app(load_settings())
-        if not runner.is_current():
-            raise click.ClickException("The database is not up to date: run `ownpost db upgrade` first.")
-        with app.app_context():
-            return command(*args, **kwargs)
-
-    return connected  # type: ignore[return-value]  # same parameters, which the type of `wraps` does not carry
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -172,15 +140,6 @@ def _hash_of_password() -> str:
     return hashed
 
 
-def _account(name: str) -> Any:
-    from panel.accounts import service as accounts
-
-    found = accounts.find_by_name(name)
-    if found is None:
-        raise click.ClickException(f"There is no account {name!r}.")
-    return found
-
-
 @main.group()
 def apikey() -> None:
     """Keys of the API."""
@@ -196,7 +155,7 @@ def add_apikey(account_name: str, label: str, scopes: tuple[str, ...]) -> None:
     from panel.accounts import service as accounts
 
     with db.system_scope("an operator adds an API key"):
-        account_id = _account(account_name).id
+        account_id = account_named(account_name).id
     with db.account_scope(account_id):
         click.echo(accounts.add_api_key(label, scopes=scopes or SCOPES))
 
@@ -214,7 +173,7 @@ def suspend(name: str) -> None:
     from panel.accounts import service as accounts
 
     with db.system_scope("an operator suspends an account"):
-        accounts.suspend(_account(name), suspended=True)
+        accounts.suspend(account_named(name), suspended=True)
     click.echo(f"{name} is suspended.")
 
 
@@ -226,7 +185,7 @@ def resume(name: str) -> None:
     from panel.accounts import service as accounts
 
     with db.system_scope("an operator resumes an account"):
-        accounts.suspend(_account(name), suspended=False)
+        accounts.suspend(account_named(name), suspended=False)
     click.echo(f"{name} may send again.")
 
 
@@ -239,7 +198,7 @@ def limit(name: str, platform_per_day: int) -> None:
     from panel.accounts import service as accounts
 
     with db.system_scope("an operator limits an account"):
-        accounts.limit_platform(_account(name), platform_per_day)
+        accounts.limit_platform(account_named(name), platform_per_day)
     click.echo(f"{name} may send {platform_per_day} letters a day by the platform server.")
 
 
@@ -258,6 +217,13 @@ def demo() -> None:
     from panel.stats import demo as seeds
 
     click.echo(seeds.add())
+
+
+main.add_command(cli_keys.keys)
+database.add_command(cli_data.backup)
+database.add_command(cli_data.restored)
+account.add_command(cli_data.export_account)
+account.add_command(cli_data.delete_account)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ class Settings:
     support_url: str | None
     mailbox_dir: Path | None
     trusted_proxies: int
+    keep_values_days: int | None
     tuning: Tuning
 
     @property
@@ -106,6 +107,7 @@ class Settings:
             support_url=_read(env, "OWNPOST_SUPPORT_URL", _optional_url, ""),
             mailbox_dir=Path(mailbox) if mailbox else None,
             trusted_proxies=_read(env, "OWNPOST_TRUSTED_PROXIES", _count, "0"),
+            keep_values_days=_read(env, "OWNPOST_KEEP_VALUES_DAYS", _days, "0"),
             tuning=_tuning(env),
         )
 
@@ -155,6 +157,12 @@ def _count(value: str) -> int:
     if not value.isascii() or not value.isdigit():
         raise ValueError("must be a whole number, such as 1")
     return int(value)
+
+
+def _days(value: str) -> int | None:
+    if not value.isascii() or not value.isdigit():
+        raise ValueError("must be a whole number of days, such as 90, or 0 to keep them for good")
+    return int(value) or None
 
 
 def _database_url(value: str) -> str:

@@ -90,6 +90,16 @@ class Keyring:
         except (InvalidTag, UnicodeDecodeError, ValueError) as error:
             raise SealBroken("the sealed text was changed, or belongs to another place") from error
 
+    @property
+    def first_id(self) -> str:
+        """The id of the key that seals."""
+        return self._first.id
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, the one that seals first."""
+        return tuple(self._keys)
+
     def needs_reseal(self, sealed: str) -> bool:
         """Tell whether another key than the first one sealed this; raises SealBroken if it is no sealed text."""
         return _split_sealed(sealed)[0] != self._first.id
@@ -109,6 +119,11 @@ class Keyring:
         if version != _FINGERPRINT_VERSION or key is None:
             return False
         return hmac.compare_digest(fingerprint.encode(), _fingerprint(key, parts, context).encode())
+
+
+def key_id_of(made: str) -> str:
+    """The id of the key that a sealed text or a fingerprint was made with, whether it is at hand or not."""
+    return made.partition(".")[2].partition(".")[0]
 
 
 def _parse_key(entry: str, number: int) -> _Key:

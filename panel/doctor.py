@@ -10,7 +10,7 @@ import redis
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from panel import create_app, db, queue
+from panel import create_app, db, mark, queue, sealed
 from panel.config import Settings
 from panel.migrations import runner
 from panel.servers import service as servers
@@ -41,6 +41,7 @@ def run(load_settings: Callable[[], Settings]) -> int:
         ("keys", _keys),
         ("platform server", _platform),
         ("ticker", _ticker),
+        ("sending", _sending),
     )
     with create_app(settings).app_context():
         return 1 if [name for name, check in checks if not _check(name, check, settings)] else 0
@@ -96,7 +97,20 @@ def _keys(settings: Settings) -> str:
         raise Unwell(
             f"{unreadable} stored passwords were sealed with a key that is missing from OWNPOST_ENCRYPTION_KEYS"
         )
-    return "seal and open, and every stored password can be read"
+    return f"seal and open, and every stored password can be read{_old_keys(settings)}"
+
+
+def _old_keys(settings: Settings) -> str:
+    """Which keys may go, and what stands in the way of those that may not."""
+    with db.system_scope("the doctor counts what was sealed with which key"):
+        counted = sealed.by_key()
+    first, *others = settings.keyring.ids
+    waiting = {key: counted[key] for key in others if counted[key]}
+    if waiting:
+        told = ", ".join(f"{count} by {key}" for key, count in waiting.items())
+        return f"; not all by the first key, {first} ({told}): run `ownpost key rotate`"
+    unused = [key for key in others if not counted[key]]
+    return f"; nothing needs {', '.join(unused)} any more" if unused else ""
 
 
 def _platform(settings: Settings) -> str:
@@ -128,3 +142,14 @@ def _ticker(settings: Settings) -> str:
     if age > max(60.0, 4 * settings.tuning.ticker):
         raise Unwell(f"was last seen {age:.0f} s ago; is `ownpost ticker` running?")
     return f"was seen {age:.0f} s ago"
+
+
+def _sending(_settings: Settings) -> str:
+    try:
+        with db.system_scope("the doctor sees whether sending is stopped"):
+            stopped = mark.stop()
+    except SQLAlchemyError:
+        raise Unwell("cannot be asked after while the database is away or not up to date") from None
+    if stopped is not None:
+        raise Unwell(f"is stopped: {mark.WORDS[stopped.because]}; see `ownpost db restored`")
+    return "goes on"

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from flask_security import RoleMixin, UserMixin
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from panel.db import AccountOwned, Base, now
@@ -25,6 +25,14 @@ class Account(Base):
     made_at: Mapped[dt.datetime] = mapped_column(default=now)
     suspended_at: Mapped[dt.datetime | None]
     platform_daily_limit: Mapped[int | None] = mapped_column(default=100)
+    deletion_at: Mapped[dt.datetime | None]  # an owner closed it: it sends nothing, and is deleted then
+    keep_values_days: Mapped[int | None]  # what letters were made of is removed after that many days
+    blanked_through: Mapped[int] = mapped_column(BigInteger, default=0)  # of all deliveries up to this one that is done
+
+    @property
+    def sends(self) -> bool:
+        """Whether its letters go out: neither the operator nor an owner has stopped that."""
+        return self.suspended_at is None and self.deletion_at is None
 
 
 class Role(RoleMixin):
@@ -91,7 +99,10 @@ class ApiKey(AccountOwned, Base):
 
 
 class AuditEntry(AccountOwned, Base):
-    """Who changed what, when and from where. Never a secret."""
+    """Who changed what, when and from where. Never a secret.
+
+    `actor` says it in words, as the user may be gone by the time somebody reads it.
+    """
 
     __tablename__ = "audit_log"
     __table_args__ = (Index("ix_audit_log_account_at", "account_id", "at"), UniqueConstraint("account_id", "id"))
@@ -99,6 +110,8 @@ class AuditEntry(AccountOwned, Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     at: Mapped[dt.datetime] = mapped_column(default=now)
     user_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    actor_kind: Mapped[str] = mapped_column(String(10), default="")  # as in panel.actor
+    actor: Mapped[str] = mapped_column(String(320), default="")
     ip: Mapped[str] = mapped_column(String(64), default="")
     action: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str] = mapped_column(String(200), default="")

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import String, cast, or_, select
 
-from panel import db
+from panel import actor, db
 from panel.accounts.models import Account, ApiKey, AuditEntry, User
+from panel.actor import Actor
 from panel.message.addresses import normalise
+from panel.redact import as_kept, without
 
 __all__ = ["Account", "ApiKey", "AuditEntry", "User"]
 
@@ -37,6 +39,7 @@ class Caller:
     account_id: uuid.UUID
     key_id: uuid.UUID
     scopes: frozenset[str]
+    name: str
 
 
 def current() -> Account:
@@ -57,8 +60,10 @@ def ensure(name: str) -> Account:
     with db.transaction() as session:
         account = find_by_name(name)
         if account is None:
-            account = Account(name=name)
+            account = Account(id=uuid.uuid4(), name=name)
             session.add(account)
+            session.flush()
+            audit("account.added", subject=name, account_id=account.id)
     return account
 
 
@@ -82,6 +87,8 @@ def add_user(*, account_id: uuid.UUID, email: str, password_hash: str, role: str
             confirmed_at=db.now(),
         )
         session.add(user)
+        session.flush()
+        audit("user.added", subject=address, account_id=account_id, role=role)
     return user
 
 
@@ -99,6 +106,7 @@ def describe(*, postal_address: str) -> None:
     """Sets what letters say of the account."""
     with db.transaction():
         current().postal_address = postal_address
+        audit("account.described")
 
 
 def users() -> list[User]:
@@ -139,7 +147,8 @@ def find_api_key(key: str) -> Caller | None:
         # Once a minute at most: an API call must not cost a write more than it needs.
         with db.transaction():
             found.last_used_at = db.now()
-    return Caller(account_id=found.account_id, key_id=found.id, scopes=frozenset(found.scopes))
+    name = f"API key {found.label or found.prefix}"
+    return Caller(account_id=found.account_id, key_id=found.id, scopes=frozenset(found.scopes), name=name)
 
 
 def _key_hash(key: str) -> str:
@@ -147,11 +156,41 @@ def _key_hash(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def audit(action: str, *, subject: str = "", user_id: uuid.UUID | None = None, ip: str = "", **details: Any) -> None:
-    """Adds a line to the account's audit log, in the current transaction. Never give it a secret."""
-    entry = AuditEntry(action=action, subject=subject[:200], user_id=user_id, ip=ip, details=details)
-    entry.account_id = db.account_id()
+def audit(
+    action: str,
+    *,
+    subject: str = "",
+    user_id: uuid.UUID | None = None,
+    ip: str = "",
+    account_id: uuid.UUID | None = None,
+    **details: Any,
+) -> None:
+    """Adds a line to the account's audit log, in the current transaction. Never give it a secret.
+
+    Who acts is known from the door (see panel.actor). `user_id` and `ip`: on whose behalf, where a job does it later;
+    `account_id`: whose log, in a system scope.
+    """
+    who = actor.current()
+    if user_id is not None and user_id != who.user_id:
+        who = _on_behalf_of(user_id)
+    entry = AuditEntry(
+        action=action,
+        subject=subject[:200],
+        actor_kind=who.kind,
+        actor=who.name[:320],
+        user_id=who.user_id,
+        ip=ip or who.ip,
+        details=details,
+    )
+    entry.account_id = account_id or db.account_id()
     db.session().add(entry)
+
+
+def _on_behalf_of(user_id: uuid.UUID) -> Actor:
+    user = db.session().get(User, user_id)
+    if user is None:
+        return Actor(kind=actor.USER, name="somebody who is gone")
+    return Actor(kind=actor.USER, name=user.email, user_id=user.id)
 
 
 def noted(action: str, *, subject: str, since: dt.datetime) -> bool:
@@ -171,17 +210,63 @@ def suspend(account: Account, *, suspended: bool) -> None:
     """Stops or frees an account's sending. In a system scope."""
     with db.transaction() as session:
         session.get_one(Account, account.id).suspended_at = db.now() if suspended else None
+        audit("account.suspended" if suspended else "account.resumed", subject=account.name, account_id=account.id)
 
 
 def is_suspended() -> bool:
-    """Whether an operator has stopped this account's sending."""
-    return current().suspended_at is not None
+    """Whether this account's sending is stopped: by an operator, or as an owner has closed the account."""
+    return not current().sends
 
 
 def limit_platform(account: Account, per_day: int) -> None:
     """Says how many letters a day an account may send by the platform server. In a system scope."""
     with db.transaction() as session:
         session.get_one(Account, account.id).platform_daily_limit = per_day
+        audit("account.limited", subject=account.name, account_id=account.id, platform_per_day=per_day)
+
+
+def note_blanked(through: int) -> None:
+    """Remembers up to which delivery nothing is left of what letters were made of."""
+    with db.transaction():
+        current().blanked_through = through
+
+
+def keep_values(days: int | None) -> None:
+    """Says for how many days what letters were made of is kept; None: as long as the operator keeps it."""
+    with db.transaction():
+        current().keep_values_days = days
+        audit("account.keep_values", days=days)
+
+
+def close(at: dt.datetime) -> None:
+    """Stops this account's sending; at that time it is deleted."""
+    with db.transaction():
+        account = current()
+        account.deletion_at = at
+        audit("account.closed", subject=account.name, deleted_at=at.isoformat(timespec="seconds"))
+
+
+def keep() -> None:
+    """Takes that back."""
+    with db.transaction():
+        account = current()
+        account.deletion_at = None
+        audit("account.kept", subject=account.name)
+
+
+def due_for_deletion() -> list[uuid.UUID]:
+    """The accounts whose time has come. In a system scope."""
+    return list(db.session().scalars(select(Account.id).where(Account.deletion_at <= db.clock())))
+
+
+def forget_in_log(address: str) -> None:
+    """Takes the address of a person who was deleted out of this account's audit log: its lines stay. In a transaction.
+
+    Who did something, and from where, stays: those are the account's own people.
+    """
+    told = cast(AuditEntry.details, String).contains(as_kept(address), autoescape=True)
+    for entry in db.session().scalars(select(AuditEntry).where(or_(AuditEntry.subject == address, told))):
+        entry.subject, entry.details = without(entry.subject, address), without(entry.details, address)
 
 
 def zone() -> ZoneInfo:

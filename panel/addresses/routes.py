@@ -62,7 +62,7 @@ def resend_link(address_id: uuid.UUID) -> BaseResponse:
     """Mails the link again."""
     address = service.get(address_id)
     _limit()
-    service.send_link(address)
+    service.send_link_again(address, by=_by())
     flash(f"We have mailed another link to {address.email}.", "success")
     return _back()
 

@@ -169,6 +169,13 @@ def remove(address_id: uuid.UUID, *, by: By = NOBODY) -> None:
         raise AddressInUse("Campaigns send from this address. Choose another one for them first.") from None
 
 
+def send_link_again(address: OutboundAddress, *, by: By = NOBODY) -> None:
+    """Mails the confirmation link once more, as somebody asked."""
+    with db.transaction():
+        send_link(address)
+        accounts.audit("address.link_sent", subject=address.email, user_id=by.user_id, ip=by.ip)
+
+
 def _token(address: OutboundAddress) -> str:
     return str(_links().dumps([str(address.account_id), str(address.id), address.email]))
 

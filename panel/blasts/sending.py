@@ -110,7 +110,10 @@ def schedule(
 def to_draft(blast_id: uuid.UUID) -> bool:
     """Takes back a schedule, so that the blast may be changed; False if it is on its way."""
     with db.transaction():
-        return _change(blast_id, ("scheduled", "asking"), "draft", scheduled_at=None)
+        taken = _change(blast_id, ("scheduled", "asking"), "draft", scheduled_at=None)
+        if taken:
+            accounts.audit("blast.unscheduled", subject=str(blast_id))
+    return taken
 
 
 def pause(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
@@ -172,6 +175,15 @@ def _end_if_over(blast_id: uuid.UUID, before: str, after: str) -> None:
 def asking() -> list[Blast]:
     """Blasts of this account that wait for a person's word, as they could not start in time."""
     return list(db.session().scalars(select(Blast).where(Blast.state == "asking").order_by(Blast.scheduled_at)))
+
+
+def ask_about_due() -> int:
+    """Has the owners of blasts whose time has come asked instead of starting them: after a restore they may have been
+    sent before. In a system scope; says how many blasts."""
+    with db.transaction() as session:
+        due = Blast.state == "scheduled", Blast.scheduled_at <= db.now()
+        wanted = update(Blast).where(*due).values(state="asking").returning(Blast.id)
+        return len(session.scalars(wanted.execution_options(synchronize_session=False)).all())
 
 
 def tick() -> None:

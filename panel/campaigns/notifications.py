@@ -10,8 +10,9 @@ from functools import cache, lru_cache
 from sqlalchemy import func, select
 
 from panel import db
+from panel.accounts import service as accounts
 from panel.campaigns.kinds import KINDS, NotificationKind
-from panel.campaigns.models import Notification, NotificationVersion
+from panel.campaigns.models import Campaign, Notification, NotificationVersion
 from panel.message import template
 from panel.message.template import CompiledVersion, Prepared
 
@@ -131,7 +132,15 @@ def switch(notification_id: uuid.UUID, *, enabled: bool) -> Notification:
     with db.transaction():
         notification = db.owned(Notification, notification_id)
         notification.enabled = enabled
+        action = "notification.switched_on" if enabled else "notification.switched_off"
+        accounts.audit(action, subject=_label(notification))
     return notification
+
+
+def _label(notification: Notification) -> str:
+    """How the audit log calls it."""
+    campaign = db.owned(Campaign, notification.campaign_id)
+    return f"{KINDS[notification.kind].title} ({campaign.name})"
 
 
 def versions(notification_id: uuid.UUID) -> list[NotificationVersion]:
@@ -182,6 +191,8 @@ def save_version(
         version = _version(notification_id, (newest or 0) + 1, words, text_is_own=text is not None, made_by=made_by)
         session.add(version)
         notification.current_version_id = version.id
+        label = _label(notification)
+        accounts.audit("notification.saved", subject=label, user_id=made_by, version=version.number)
     return version
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from panel import db
+from panel.accounts import service as accounts
 from panel.campaigns.kinds import KINDS, NotificationKind, kinds_for_event
 from panel.campaigns.models import Campaign, Notification, NotificationVersion
 from panel.campaigns.notifications import (
@@ -119,6 +120,7 @@ def _create(details: Details, wanted: str) -> Campaign:
         session.add(campaign)
         session.flush()
         add_all(campaign.id)
+        accounts.audit("campaign.added", subject=campaign.name)
     return campaign
 
 
@@ -143,12 +145,15 @@ def edit(campaign_id: uuid.UUID, details: Details) -> Campaign:
         campaign = get(campaign_id)
         if campaign.address_id != details.address_id:
             outbox.readdress(campaign_id, details.address_id)
+        fields = ("name", "company_name", "referral_url", "portal_url", "address_id")
+        changed = [name for name in fields if getattr(campaign, name) != getattr(details, name)]
         campaign.name = details.name
         campaign.company_name = details.company_name
         campaign.referral_url = details.referral_url
         campaign.portal_url = details.portal_url
         campaign.address_id = details.address_id
         session.flush()
+        accounts.audit("campaign.edited", subject=campaign.name, changed=changed)
     return campaign
 
 

@@ -19,6 +19,7 @@ from panel.deliveries.models import BulkAction
 from panel.deliveries.wanted import Filter
 from panel.outbox import service as outbox
 from panel.outbox.service import Delivery
+from panel.redact import without
 from panel.suppressions import service as suppressions
 
 RESEND: Final = "resend"
@@ -85,6 +86,7 @@ def _candidates(what: str, wanted: Filter) -> list[ColumnElement[bool]]:
     return [
         *wanted.conditions(),
         Delivery.state.in_(_RESENT_BY_FILTER),
+        Delivery.blanked_at.is_(None),  # nothing is left of the others to make a letter of
         Delivery.kind != "system",  # they hold links that are of no use later, and are other people's own
         ~exists().where(newer.account_id == Delivery.account_id, newer.resend_of == Delivery.id),
     ]
@@ -233,3 +235,9 @@ def tend() -> None:
         lost = update(BulkAction).where(*silent).values(touched_at=db.clock())
         for account_id, action_id in session.execute(lost.returning(BulkAction.account_id, BulkAction.id)):
             db.after_commit(partial(_ring, account_id, action_id))
+
+
+def forget_in_filters(address: str) -> None:
+    """Takes the address of a person who was deleted out of what was once filtered by. In a transaction."""
+    for action in db.session().scalars(select(BulkAction).where(BulkAction.ended_at.is_not(None))):
+        action.wanted = without(action.wanted, address)

@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-from panel import db
+from panel import db, mark
 from panel.outbox import states
 from panel.outbox.service import PRIORITY, Attempt, Delivery
 
@@ -115,8 +115,11 @@ _FREE: Final = Delivery.lease_until.is_(None)  # what lapsed is settled by the t
 def lanes_due(*, busy: Collection[uuid.UUID], limit: int) -> list[LaneKey]:
     """Lanes with something due, the most urgent and longest waiting first, but for those in `busy`.
 
-    Leaps from lane to lane in the index, so that the number of deliveries does not matter. In a system scope.
+    Leaps from lane to lane in the index, so that the number of deliveries does not matter. In a system scope. None
+    while a database that was restored waits for a person's word.
     """
+    if not mark.may_send():
+        return []
     rows = db.session().execute(_LANES_DUE, {"most": limit + len(busy)})
     keys = [
         LaneKey(account_id, None if queue == account_id else queue, is_system)
@@ -165,6 +168,8 @@ _LANES_DUE: Final = _lanes_due()
 def claim(key: LaneKey, *, owner: str, limit: int, lease: float) -> list[Claimed]:
     """Claims up to `limit` due deliveries of a lane, most urgent and longest waiting first. In the account's scope."""
     with db.transaction() as session:
+        if not mark.may_send():
+            return []
         connection, ids = session.connection(), list[int]()
         wanted = {"in_lane": key.queue, "of_account": key.account_id}
         for priority in key.priorities:
@@ -198,7 +203,7 @@ def claim_one(delivery_id: int, *, owner: str, lease: float) -> Claimed | None:
         .with_for_update(skip_locked=True)
     )
     with db.transaction() as session:
-        taken = _take(list(session.scalars(wanted)), owner=owner, lease=lease)
+        taken = _take(list(session.scalars(wanted)), owner=owner, lease=lease) if mark.may_send() else []
     return taken[0] if taken else None
 
 

@@ -70,7 +70,7 @@ def _tell(group: _Group, *, ends: dt.datetime) -> None:
 
 
 def _for_what(route: Route) -> str:
-    if accounts.current().suspended_at is not None:
+    if not accounts.current().sends:
         return "for your account to be allowed to send again"
     if route.kind == "own":
         return f"for your mail server {route.label} to send for {route.from_address}"

@@ -116,6 +116,8 @@ def _title(delivery: Delivery, kinds: dict[uuid.UUID, str], subjects: dict[uuid.
     if delivery.notification_version_id is None:
         return str(delivery.values.get("subject", "Letter"))
     if delivery.notification_id is None:
+        if delivery.blanked_at is not None:
+            return "Blast"
         # As its recipient reads it.
         subject = drafting.line(subjects[delivery.notification_version_id], delivery.values["tags"])
         title = f"Blast: {subject}"
@@ -129,7 +131,7 @@ def _title(delivery: Delivery, kinds: dict[uuid.UUID, str], subjects: dict[uuid.
 class Story:
     """All about one delivery.
 
-    `letter` is None for system letters, which may hold sign-in links, and where no letter can be made.
+    `letter` is None for system letters, which may hold sign-in links, and where no letter can be made (any more).
     """
 
     line: Line
@@ -154,7 +156,7 @@ def story(delivery_id: int) -> Story:
 
 
 def _rendered(delivery: Delivery) -> Rendered | None:
-    if delivery.kind == "system":
+    if delivery.kind == "system" or delivery.blanked_at is not None:
         return None
     try:
         return letters.render(delivery)
@@ -163,9 +165,10 @@ def _rendered(delivery: Delivery) -> Rendered | None:
 
 
 def letter(delivery_id: int) -> Letter:
-    """The letter as it was sent, to the byte. Raises NotFound for one that was never begun, and for system letters."""
+    """The letter as it was sent, to the byte. Raises NotFound for one that was never begun, for system
+    letters, and for one of which nothing is left."""
     delivery = outbox.get(delivery_id)
-    if delivery.kind == "system" or not delivery.sent_from:
+    if delivery.kind == "system" or not delivery.sent_from or delivery.blanked_at is not None:
         raise db.NotFound("no such letter")
     return letters.letter_of(delivery)
 

@@ -11,6 +11,8 @@ REASONS: Final = {
     "suppressed_bounced": "Mail to this address bounced before.",
     "suppressed_complained": "The recipient complained about earlier mail.",
     "suppressed_added_by_hand": "Somebody put this address on the list of suppressed ones.",
+    "restored": "The database was restored from a backup. It may have been sent since the backup was made.",
+    "recipient_deleted": "Its recipient was deleted.",
     "blast_canceled": "Its blast was canceled.",
     "letter_cannot_be_made": "The letter could not be made from these words and values.",
     "held_too_long": "Its server did not work for too long.",

@@ -19,10 +19,14 @@ class Suppressed(ValueError):
     """The recipient is not mailed any more; the text is the reason."""
 
 
+class ValuesGone(ValueError):
+    """What the letter was made of has been removed, so it cannot be made again."""
+
+
 def resend(delivery_id: int, *, user_id: uuid.UUID | None = None) -> Delivery:
     """A new delivery that points to this one; an `uncertain` one becomes `canceled`. A second time gives the same.
 
-    Raises WrongTransition for one that may still be sent by itself, and Suppressed.
+    Raises WrongTransition for one that may still be sent by itself, ValuesGone, and Suppressed.
     """
     with db.transaction():
         old = outbox.get_for_change(delivery_id)
@@ -31,6 +35,8 @@ def resend(delivery_id: int, *, user_id: uuid.UUID | None = None) -> Delivery:
             return outbox.get(earlier)
         if old.state not in states.RESENDABLE:
             raise WrongTransition(f"a delivery that is {old.state} is not sent again")
+        if old.blanked_at is not None:
+            raise ValuesGone
         if reason := suppressed([old]).get(old.id):
             raise Suppressed(reason)
         [new] = renew([old], priority=outbox.PRIORITY[old.kind])

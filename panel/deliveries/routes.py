@@ -126,6 +126,9 @@ def resend(delivery_id: int) -> BaseResponse:
     except service.WrongTransition:
         flash("It may still go out by itself, so it cannot be sent again now.", "error")
         return redirect(url_for(".show", delivery_id=delivery_id), 303)
+    except service.ValuesGone:
+        flash("It cannot be sent again: what it was made of is not kept any longer.", "error")
+        return redirect(url_for(".show", delivery_id=delivery_id), 303)
     except service.Suppressed as error:
         flash(f"It was not sent again. {reasons.words(f'suppressed_{error}')}", "error")
         return redirect(url_for(".show", delivery_id=delivery_id), 303)

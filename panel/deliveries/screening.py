@@ -98,5 +98,5 @@ def _suppressed(claimed: Sequence[Claimed]) -> dict[tuple[uuid.UUID | None, str]
 
 
 def suspended() -> bool:
-    """Whether an operator stopped this account's sending."""
+    """Whether this account's sending is stopped: by an operator, or as an owner has closed the account."""
     return accounts.is_suspended()

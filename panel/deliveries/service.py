@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from flask import Flask, current_app
 
 from panel import db, queue
+from panel.accounts import service as accounts
 from panel.campaigns import service as campaigns
 from panel.config import Settings
-from panel.deliveries import bulk, queueing, upkeep
+from panel.deliveries import bulk, queueing, restored, retention, upkeep
+from panel.deliveries.bulk import forget_in_filters
 from panel.deliveries.drain import Drain, stopping
 from panel.deliveries.known import Doubt
 from panel.deliveries.known import latest as uncertain
 from panel.deliveries.letters import letter_of, letter_values, render
 from panel.deliveries.queueing import Desk, Happening, from_domain, orders_for
-from panel.deliveries.resending import Suppressed, mark_as_sent, resend
+from panel.deliveries.resending import Suppressed, ValuesGone, mark_as_sent, resend
 from panel.deliveries.screening import route_for
 from panel.livesteps import StepBoard
 from panel.outbox.service import Attempt, Delivery, WrongTransition
@@ -34,7 +38,9 @@ __all__ = [
     "Doubt",
     "Happening",
     "Suppressed",
+    "ValuesGone",
     "WrongTransition",
+    "forget_in_filters",
     "from_domain",
     "letter_of",
     "letter_values",
@@ -48,7 +54,10 @@ __all__ = [
     "uncertain",
 ]
 
+log = structlog.get_logger(__name__)
+
 _DRAIN = "ownpost.drain"
+_BUDGET = 1.0  # seconds of a round for letters that are old
 
 
 def queue_for(
@@ -107,11 +116,18 @@ def close() -> None:
         found.close()
 
 
+def may_go_on() -> bool:
+    """Whether this is the database that was here before, and not an older one: the ticker's first question."""
+    return restored.turn()
+
+
 def tick(settings: Settings) -> None:
     """One round of the ticker. In no scope."""
     upkeep.tick(settings)
     with db.system_scope("the ticker looks for actions whose job was lost"):
         bulk.tend()
+    if blanked := retention.tick(settings, time.monotonic() + _BUDGET):
+        log.info("values that are not kept any longer were removed", letters=blanked)
 
 
 def free_held() -> None:
@@ -124,3 +140,8 @@ def do_all_of(action_id: uuid.UUID) -> None:
     """Does what is left of an action on many deliveries, part by part, until it is done or the worker must stop."""
     while bulk.go_on(action_id) and not stopping.is_set():
         pass
+
+
+def days_kept() -> int | None:
+    """For how many days what this account's letters were made of is kept; None: for good."""
+    return retention.days_of(accounts.current(), current_app.extensions["ownpost"])

@@ -117,7 +117,8 @@ def _accounts_that_wait() -> list[uuid.UUID]:
     of_account = Delivery.account_id == Account.id
     paused = exists().where(MailServer.account_id == Account.id, MailServer.state == "paused")
     held = exists().where(of_account, Delivery.state == "held")
-    return list(db.session().scalars(select(Account.id).where(or_(Account.suspended_at.is_not(None), paused, held))))
+    stopped = or_(Account.suspended_at.is_not(None), Account.deletion_at.is_not(None))
+    return list(db.session().scalars(select(Account.id).where(or_(stopped, paused, held))))
 
 
 def look_after(longest_hold: float, end: float) -> int:

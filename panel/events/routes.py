@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 from flask import Response, abort, current_app, g, jsonify, request
 from flask.blueprints import BlueprintSetupState
 
-from panel import db
+from panel import actor, db
 from panel.accounts import service as accounts
+from panel.actor import Actor
 from panel.events import service
 from panel.events.openapi import description
 from panel.events.problems import Refused
@@ -47,6 +48,7 @@ def _authenticate() -> Response | None:
         return refusal
     g.api_scope = ExitStack()
     g.api_scope.enter_context(db.account_scope(caller.account_id))
+    g.api_scope.enter_context(actor.acting(Actor(kind=actor.KEY, name=caller.name, ip=request.remote_addr or "")))
     return None
 
 

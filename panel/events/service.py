@@ -10,8 +10,11 @@ from psycopg.errors import DeadlockDetected
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from panel.events import answers, reading
+from panel.events.forgetting import forget
 from panel.events.problems import Fault, Refused, refused
 from panel.events.taking import Accepted, Given, take
+
+__all__ = ["forget"]
 
 log = structlog.get_logger(__name__)
 

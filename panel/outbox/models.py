@@ -141,6 +141,7 @@ class Delivery(AccountOwned, Base):
     resend_of: Mapped[int | None] = mapped_column(_ID)
     sent_at: Mapped[dt.datetime | None]
     reply: Mapped[str | None] = mapped_column(String(1000))
+    blanked_at: Mapped[dt.datetime | None]  # when its values and the server's words were removed; then none are left
 
 
 PLATFORM_LIMIT: Final = "platform_limit"

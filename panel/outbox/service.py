@@ -15,6 +15,15 @@ from panel.message.addresses import normalise
 from panel.message.letter import new_message_id
 from panel.outbox import states
 from panel.outbox.again import change, put_again, resent
+from panel.outbox.forgetting import (
+    OnItsWay,
+    blank_old,
+    cancel_for,
+    first_waiting,
+    forget_mentions,
+    forget_recipient,
+    mentions_of,
+)
 from panel.outbox.many import (
     BLAST_PAUSED,
     ManyOrders,
@@ -45,6 +54,8 @@ __all__ = [
 ]
 
 __all__ += ["BLAST_PAUSED", "IS_HELD", "ManyOrders", "cancel_blast", "counts_of_blast", "is_blast_over"]
+__all__ += ["OnItsWay", "blank_old", "cancel_for", "first_waiting", "forget_mentions", "forget_recipient"]
+__all__ += ["mentions_of"]
 __all__ += ["PLATFORM_LIMIT", "pause_blast", "put_all", "resume_blast"]
 
 # A test send has a job of its own; should that be lost, a delivery worker takes it up after this many seconds.

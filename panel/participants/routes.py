@@ -31,8 +31,8 @@ def add(campaign_id: uuid.UUID) -> Answer:
     form = ParticipantForm()
     if not form.validate():
         return _page(campaign_id, form), 422
-    person, is_new = participants.ensure_referrer(
-        campaign_id, form.email.data, form.first_name.data, form.last_name.data
+    person, is_new = participants.add_by_hand(
+        campaign_id, form.email.data, form.first_name.data or "", form.last_name.data or ""
     )
     flash(f"{person.email} {'is a referrer now' if is_new else 'was a referrer already'}.", "success")
     return redirect(url_for("participants.index", campaign_id=campaign_id), 303)

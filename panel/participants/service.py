@@ -6,10 +6,11 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from panel import db
+from panel.accounts import service as accounts
 from panel.campaigns import service as campaigns
 from panel.campaigns.service import Campaign
 from panel.message.addresses import normalise
@@ -70,6 +71,15 @@ def ensure_referrer(
     return _written({campaign_id: [address]}, lambda crowd: crowd.referrer(campaign_id, address, first_name, last_name))
 
 
+def add_by_hand(campaign_id: uuid.UUID, email: str, first_name: str, last_name: str) -> tuple[Participant, bool]:
+    """As `ensure_referrer`, by a person's hand. Raises InvalidAddress."""
+    with db.transaction():
+        person, is_new = ensure_referrer(campaign_id, email, first_name, last_name)
+        # By its id: the audit log outlives the people in it.
+        accounts.audit("participant.added", subject=str(person.id), new=is_new)
+    return person, is_new
+
+
 def ensure_friend(
     campaign_id: uuid.UUID, referrer: Participant, email: str, first_name: str = "", last_name: str = ""
 ) -> tuple[Participant, bool]:
@@ -128,3 +138,23 @@ def merge_values(campaign: Campaign, participant: Participant, *, prefix: str) -
         "referrer.referral_count": str(participant.referral_count),
         "referrer.qualified_count": str(participant.qualified_count),
     }
+
+
+def remove(participant: Participant) -> None:
+    """Deletes the person's row, in the current transaction. Friends whom they referred stay, referred by nobody.
+
+    What others have earned by referring them stays counted: it happened.
+    """
+    session = db.session()
+    referred = update(Participant).where(Participant.referred_by == participant.id).values(referred_by=None)
+    session.execute(referred.execution_options(synchronize_session=False))
+    session.execute(delete(Participant).where(Participant.id == participant.id))
+
+
+def lock(participant_id: uuid.UUID) -> Participant:
+    """One participant of this account, whom nobody else changes until the transaction ends. Raises NotFound."""
+    wanted = select(Participant).where(Participant.id == participant_id).with_for_update()
+    found = db.session().scalar(wanted.execution_options(populate_existing=True))
+    if found is None:
+        raise db.NotFound("no such Participant")
+    return found

@@ -14,6 +14,7 @@ from panel import db, queue
 from panel.addresses.service import OutboundAddress
 from panel.config import Settings
 from panel.crypto import Keyring
+from panel.servers.models import MailServer
 
 _REMEMBERED = 1800
 """Seconds after a passed test within which the tested settings may be saved without another one."""
@@ -34,14 +35,29 @@ class Entry:
     limits: dict[str, int] = field(default_factory=dict, compare=False)  # as in `Limits`; none: the provider's
 
 
-def fingerprint(address: OutboundAddress, entry: Entry) -> str:
+def of_server(server: MailServer, *, password: str) -> Entry:
+    """What is stored, as a person would enter it."""
+    return Entry(
+        preset=server.preset,
+        host=server.host,
+        port=server.port,
+        security=server.security,
+        auth=server.auth,
+        username=server.username,
+        password=password,
+        ca_certificate=server.ca_certificate or "",
+    )
+
+
+def fingerprint(address: OutboundAddress, entry: Entry, *, keyring: Keyring | None = None) -> str:
     """The keyed fingerprint of all that a test is about, From address and password included."""
-    return _keyring().fingerprint(parts=_parts(address, entry), context=_context(address))
+    return (keyring or _keyring()).fingerprint(parts=_parts(address, entry), context=_context(address))
 
 
-def matches(known: str | None, address: OutboundAddress, entry: Entry) -> bool:
+def matches(known: str | None, address: OutboundAddress, entry: Entry, *, keyring: Keyring | None = None) -> bool:
     """Whether a stored fingerprint is that of these settings."""
-    return known is not None and _keyring().matches(known, parts=_parts(address, entry), context=_context(address))
+    keys, parts = keyring or _keyring(), _parts(address, entry)
+    return known is not None and keys.matches(known, parts=parts, context=_context(address))
 
 
 def remember_passed(address: OutboundAddress, entry: Entry) -> None:

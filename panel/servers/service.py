@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from flask import current_app
 from sqlalchemy import select, update
@@ -14,7 +15,7 @@ from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.addresses.service import By
 from panel.config import Settings
-from panel.servers.entry import Entry, fingerprint, matches, passed_at, remember_passed
+from panel.servers.entry import Entry, fingerprint, matches, of_server, passed_at, remember_passed
 from panel.servers.forecast import Forecast, about, forecast, waiting_words
 from panel.servers.models import MailServer
 from panel.servers.pace import Allowance, count, give_back, pace_limits, resting, take, usage
@@ -172,12 +173,13 @@ def save(address_id: uuid.UUID, entry: Entry, by: By) -> MailServer:
     if tested_at is None:
         raise NotTested
     with db.transaction():
+        changed = _changed(server, entry)
         server = _store(address, server, entry)
         server.fingerprint_verified = fingerprint(address, entry)
         server.verified_at = tested_at
         server.enabled = True
         _resume(server)
-        accounts.audit("server.saved", subject=_label(server), user_id=by.user_id, ip=by.ip, address=address.email)
+        _audit("server.saved", server, by, address=address.email, changed=changed)
         addresses.confirm(address, way="its own server")
         queue.ring_delivery_after_commit()
     return server
@@ -189,12 +191,13 @@ def save_draft(address_id: uuid.UUID, entry: Entry, by: By) -> MailServer:
     server = for_address(address_id)
     tested_at = _tested_at(address, server, entry)
     with db.transaction():
+        changed = _changed(server, entry)
         server = _store(address, server, entry)
         server.enabled = False
         server.fingerprint_verified = fingerprint(address, entry) if tested_at else None
         server.verified_at = tested_at
         _resume(server)
-        accounts.audit("server.drafted", subject=_label(server), user_id=by.user_id, ip=by.ip, address=address.email)
+        _audit("server.drafted", server, by, address=address.email, changed=changed)
         queue.ring_delivery_after_commit()
     return server
 
@@ -206,7 +209,7 @@ def disable(address_id: uuid.UUID, by: By) -> None:
         server.enabled = False
         server.version += 1
         _resume(server)
-        accounts.audit("server.disabled", subject=_label(server), user_id=by.user_id, ip=by.ip)
+        _audit("server.disabled", server, by)
         queue.ring_delivery_after_commit()
 
 
@@ -214,7 +217,7 @@ def remove(address_id: uuid.UUID, by: By) -> None:
     """Deletes the server's settings and its password. Raises NotFound."""
     with db.transaction() as session:
         server = _of(address_id)
-        accounts.audit("server.removed", subject=_label(server), user_id=by.user_id, ip=by.ip)
+        _audit("server.removed", server, by)
         session.delete(server)
         queue.ring_delivery_after_commit()
 
@@ -224,7 +227,7 @@ def choose_fallback(address_id: uuid.UUID, *, fallback: bool, by: By) -> None:
     with db.transaction():
         server = _of(address_id)
         server.fallback_to_platform = fallback
-        accounts.audit("server.fallback", subject=_label(server), user_id=by.user_id, ip=by.ip, fallback=fallback)
+        _audit("server.fallback", server, by, fallback=fallback)
         queue.ring_delivery_after_commit()
 
 
@@ -290,16 +293,7 @@ def _stored_entry(server: MailServer) -> Entry | None:
         password = stored_password(server)
     except PasswordUnreadable:
         return None
-    return Entry(
-        preset=server.preset,
-        host=server.host,
-        port=server.port,
-        security=server.security,
-        auth=server.auth,
-        username=server.username,
-        password=password,
-        ca_certificate=server.ca_certificate or "",
-    )
+    return of_server(server, password=password)
 
 
 def _tested_at(address: addresses.OutboundAddress, server: MailServer | None, entry: Entry) -> dt.datetime | None:
@@ -332,5 +326,16 @@ def _resume(server: MailServer) -> None:
     free_after_commit()
 
 
-def _label(server: MailServer) -> str:
-    return f"{server.host}:{server.port}"
+def _audit(action: str, server: MailServer, by: By, **details: Any) -> None:
+    label = f"{server.host}:{server.port}"
+    accounts.audit(action, subject=label, user_id=by.user_id, ip=by.ip, **details)
+
+
+def _changed(server: MailServer | None, entry: Entry) -> list[str]:
+    """Which settings differ from the stored ones, by name; of the password only that it does."""
+    names = ("preset", "host", "port", "security", "auth", "username", "limits")
+    if server is None:
+        return [*names[:-1], "password"]
+    changed = [name for name in names if getattr(server, name) != getattr(entry, name)]
+    stored = _stored_entry(server)
+    return changed if stored is not None and stored.password == entry.password else [*changed, "password"]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from typing import Final
 
 from sqlalchemy import BigInteger, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from panel import sealed
 from panel.db import AccountOwned, Base, now, owned_key
+
+SEALED_COLUMN: Final = "totp_keys.secret_sealed"
 
 
 class TotpKey(AccountOwned, Base):
@@ -62,3 +66,6 @@ class EndedSignIn(AccountOwned, Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     until: Mapped[dt.datetime] = mapped_column(index=True)
+
+
+sealed.register_secret(TotpKey, "secret_sealed", place=SEALED_COLUMN)

@@ -24,11 +24,10 @@ from panel.accounts.service import User
 from panel.config import Settings
 from panel.crypto import SealBroken, UnknownKey
 from panel.outbox import service as outbox
-from panel.signin.models import Passkey, RecoveryCode, TotpKey
+from panel.signin.models import SEALED_COLUMN, Passkey, RecoveryCode, TotpKey
 
 log = structlog.get_logger(__name__)
 
-_COLUMN = "totp_keys.secret"
 _ISSUER = "Ownpost"
 CODES = 10
 # Neither 0 and o nor 1, i and l: they are copied from paper.
@@ -87,7 +86,7 @@ def prepare_authenticator(user: User) -> None:
             return
         key = TotpKey(id=uuid.uuid4(), account_id=db.account_id(), user_id=user.id)
         key.secret_sealed = _settings().keyring.seal(
-            TOTP.new().base32_key, column=_COLUMN, account_id=str(key.account_id), row_id=str(key.id)
+            TOTP.new().base32_key, column=SEALED_COLUMN, account_id=str(key.account_id), row_id=str(key.id)
         )
         session.add(key)
 
@@ -203,7 +202,7 @@ def _take(key: TotpKey, code: str) -> bool:
 def _secret(key: TotpKey) -> str | None:
     try:
         return _settings().keyring.unseal(
-            key.secret_sealed, column=_COLUMN, account_id=str(key.account_id), row_id=str(key.id)
+            key.secret_sealed, column=SEALED_COLUMN, account_id=str(key.account_id), row_id=str(key.id)
         )
     except (UnknownKey, SealBroken) as error:
         # Recovery codes and passkeys need no key of ours.

@@ -12,7 +12,7 @@ from typing import Final
 from flask import url_for
 from sqlalchemy import ColumnElement, case, func, select
 
-from panel import db
+from panel import db, mark
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.blasts import service as blasts
@@ -66,10 +66,25 @@ class Row:
 
 def needs() -> list[Need]:
     """What needs a person, the worst first; servers that rest have a banner on every page."""
-    found = [*_letters_in_trouble(), *_unconfirmed(), *_at_their_limits()]
+    found = [*_stopped(), *_letters_in_trouble(), *_unconfirmed(), *_at_their_limits()]
     found += _blasts_that_ask()
     order = ["error", "warning", "info"]
     return sorted(found, key=lambda need: order.index(need.kind))
+
+
+def _stopped() -> list[Need]:
+    if mark.stop() is None:
+        return []
+    return [
+        Need(
+            "error",
+            "Nothing is sent at the moment",
+            "The data of Ownpost was restored from a backup. What waits is kept until the people who run it have "
+            "looked at what may have been sent before, so that nobody gets a letter twice.",
+            "Deliveries",
+            url_for("deliveries.index"),
+        )
+    ]
 
 
 def _blasts_that_ask() -> list[Need]:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from sqlalchemy import func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from panel import db, queue
+from panel import db, mark, queue
 from panel.config import Settings
 from panel.outbox import states
 from panel.outbox.service import Delivery
@@ -31,33 +31,34 @@ _REQUESTS: Final = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What is there: "ok", or a word for what is wrong. `oldest_due_seconds` is None when the database is away."""
+    """What is there: "ok", or words for what is wrong. `oldest_due_seconds` is None when the database is away."""
 
     database: str
     redis: str
     ticker: str
     oldest_due_seconds: float | None
+    sending: str = "ok"
 
     @property
     def well(self) -> bool:
         """Whether everything is there."""
-        return (self.database, self.redis, self.ticker) == ("ok", "ok", "ok")
+        return (self.database, self.redis, self.ticker, self.sending) == ("ok", "ok", "ok", "ok")
 
 
 def look(settings: Settings) -> Vitals:
     """Asks the database, Redis and the ticker's last sign of life."""
-    database, oldest = _database()
+    database, oldest, sending = _database()
     answering, ticker = _redis(max(_OVERDUE, 4 * settings.tuning.ticker))
-    return Vitals(database=database, redis=answering, ticker=ticker, oldest_due_seconds=oldest)
+    return Vitals(database=database, redis=answering, ticker=ticker, oldest_due_seconds=oldest, sending=sending)
 
 
-def _database() -> tuple[str, float | None]:
+def _database() -> tuple[str, float | None, str]:
     try:
         with db.system_scope("how the installation is doing"):
-            return "ok", oldest_due_seconds()
+            return "ok", oldest_due_seconds(), "stopped: restored" if mark.stop() else "ok"
     except SQLAlchemyError as error:
         log.warning("the database does not answer", error=type(error).__name__)
-        return "away", None
+        return "away", None, "unknown"
 
 
 def _redis(overdue: float) -> tuple[str, str]:

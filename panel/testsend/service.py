@@ -95,6 +95,7 @@ def _start(
                 notification_version_id=version_id,
             )
         )
+        accounts.audit("test.sent", subject=to_address, delivery=delivery.id)
     _board(delivery).state("queued")
     queue.ring(queue.INTERACTIVE, "jobs.test_send.run", str(db.account_id()), delivery.id, timeout=-1)
     return delivery

@@ -11,7 +11,8 @@ from flask import Blueprint, Flask, Response, abort, current_app, g, redirect, r
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from panel import db
+from panel import actor, db
+from panel.actor import Actor
 from panel.web import identity, reauth
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,10 +91,13 @@ def install(app: Flask) -> None:
     """Guards every route of the app."""
     app.before_request(_enforce)
     app.teardown_request(_close)
+    # A global, so that macros have it too: `current_user` is known to pages only.
+    app.jinja_env.globals["is_owner"] = lambda: current_user.is_authenticated and current_user.is_owner
 
 
 def _enforce() -> BaseResponse | None:
     if request.endpoint is None or of(current_app, request.endpoint) in (PUBLIC, API):
+        _act(Actor(kind=actor.VISITOR, ip=request.remote_addr or ""))
         return None
     if not current_user.is_authenticated:
         return unauthenticated()
@@ -101,6 +105,7 @@ def _enforce() -> BaseResponse | None:
     if of(current_app, request.endpoint) == OWNER and not current_user.is_owner:
         abort(403, "Only an owner of the account may do this. Ask one of them.")
     identity.release()
+    _act(Actor(kind=actor.USER, name=current_user.email, user_id=current_user.id, ip=request.remote_addr or ""))
     g.scopes = ExitStack()
     g.scopes.enter_context(db.account_scope(account_id))
     if request.method == "POST" and is_sensitive(current_app, request.endpoint):
@@ -108,10 +113,17 @@ def _enforce() -> BaseResponse | None:
     return None
 
 
+def _act(who: Actor) -> None:
+    """From here on it is they who change something, as the audit log will say."""
+    g.acting = ExitStack()
+    g.acting.enter_context(actor.acting(who))
+
+
 def _close(_error: BaseException | None = None) -> None:
-    scopes = g.pop("scopes", None)
-    if scopes is not None:
-        scopes.close()
+    for name in ("scopes", "acting"):
+        opened = g.pop(name, None)
+        if opened is not None:
+            opened.close()
 
 
 def unauthenticated(*_: Any, **__: Any) -> BaseResponse:

@@ -7,14 +7,13 @@ import time
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
-from flask_security import MailUtil, Security, SQLAlchemySessionUserDatastore, password_changed, password_reset
+from flask_security import MailUtil, Security, SQLAlchemySessionUserDatastore
 
 from panel import db
-from panel.accounts import service as accounts
 from panel.accounts.models import Role, User
 from panel.config import Settings
 from panel.outbox import service as outbox
-from panel.web import access, identity, throttle
+from panel.web import access, identity, signins, throttle
 from panel.web.passwords import PasswordRules
 
 # Asking for a new password takes at least this long (seconds), so that the time of the answer does not tell whether a
@@ -126,11 +125,9 @@ def install(app: Flask, settings: Settings) -> None:
     security.want_json(lambda _request: False)
     app.login_manager.request_loader(lambda _request: None)  # type: ignore[attr-defined]
     throttle.install(app)
+    signins.install(app)
     app.before_request(_note_begin)
     app.after_request(_even_out)
-    app.after_request(_audit)
-    password_changed.connect(_changed, app)
-    password_reset.connect(_reset, app)
 
 
 def _note_begin() -> None:
@@ -142,22 +139,4 @@ def _even_out(answer: Response) -> Response:
     if request.endpoint == "security.forgot_password" and request.method == "POST" and "began" in g:
         identity.release()
         time.sleep(max(0.0, g.began + FORGOT_AT_LEAST - time.monotonic()))
-    return answer
-
-
-def _changed(_app: Flask, user: User, **_: Any) -> None:
-    g.password_event = ("password.changed", user)
-
-
-def _reset(_app: Flask, user: User, **_: Any) -> None:
-    g.password_event = ("password.reset", user)
-
-
-def _audit(answer: Response) -> Response:
-    # Once the new password is committed: on SQLite one transaction writes at a time.
-    if event := g.pop("password_event", None):
-        action, user = event
-        identity.release()
-        with db.account_scope(user.account_id), db.transaction():
-            accounts.audit(action, subject=user.email, user_id=user.id, ip=request.remote_addr or "")
     return answer

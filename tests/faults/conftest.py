@@ -22,7 +22,7 @@ __all__ = ["platform", "post"]
 FOLDER = Path(__file__).parent
 Build = Callable[..., Rig]
 
-ABOUT_THE_DATABASE = ("test_clock", "test_database", "test_kills", "test_random", "test_signals")
+ABOUT_THE_DATABASE = ("test_clock", "test_database", "test_kills", "test_random", "test_restore", "test_signals")
 """Where the two databases have ways of their own. What mail servers, Redis and jobs do is tried on one of them, test by
 test in turn, unless it is the long run."""
 

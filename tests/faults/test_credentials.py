@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import urllib.request
 
@@ -169,3 +170,47 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def test_keys_are_rotated_while_workers_send(build: Build) -> None:
+    with Sink(password="right horse") as sink:
+        rig = build(sink, lease=LONG_LEASE)
+        _use(rig, "right horse")
+        old = rig.post.world.environ["OWNPOST_ENCRYPTION_KEYS"]
+        new = new_key()
+        rig.environ["OWNPOST_ENCRYPTION_KEYS"] = f"{new},{old}"
+        sealed, version = rig.server().password_sealed, rig.server().version
+        rotated = threading.Event()
+
+        def connect_anew(passing: Passing) -> str | None:
+            # Each connection is for a few letters, so that the password is read again and again.
+            if passing.point == "mail" and passing.letter > 3:
+                raise HangUp
+            if passing.point == "mail" and passing.count > 60 and not rotated.is_set():
+                rotated.wait(20)
+            return None
+
+        sink.play = connect_anew
+        rig.queue()
+        rig.crew()
+        rig.wait_for_accepted(40)
+        rotation = rig.start("key", "rotate")
+        assert rotation.wait(30) == 0
+        rotated.set()
+        rig.wait_until_settled(time_passes=True)
+        assert rig.states() == {"sent": LETTERS}
+        assert _wrong(sink) == 0
+        server = rig.server()
+        assert server.password_sealed != sealed
+        assert str(server.password_sealed).startswith(f"v1.{new.partition(':')[0]}.")
+        assert server.version == version
+        # The old key is not needed any more.
+        rig.environ["OWNPOST_ENCRYPTION_KEYS"] = new
+        for process in rig.workers():
+            process.signal(signal.SIGTERM)
+            process.wait(20)
+        rig.queue(5, prefix="later")
+        rig.worker()
+        rig.wait_until_settled(time_passes=True)
+        assert rig.states() == {"sent": LETTERS + 5}
+        reconcile(rig, what="keys rotated while workers send", uncertain_at_most=0)

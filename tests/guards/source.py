@@ -27,6 +27,8 @@ FEATURES = (
     "stats",
     "help",
     "mailbox",
+    "audit",
+    "data",
 )
 _VERBS = {"get", "post", "put", "patch", "delete", "route"}
 

@@ -11,7 +11,7 @@ from .source import Module, module, modules
 
 MAY_READ_ENVIRONMENT = {
     "panel.config": "turns it into settings",
-    "panel.cli": "joins it with what `ownpost up` has saved",
+    "panel.clikit": "joins it with what `ownpost up` has saved",
     "panel.up": "makes it for the parts it starts",
     "panel.embedded": "finds the folder for sockets before there are settings",
     "panel.process": "asks whether somebody waits for word that it is ready",

@@ -24,7 +24,7 @@ TIERS = (
     ("participants", "suppressions"),
     ("deliveries",),
     ("blasts", "testsend", "events", "stats"),
-    ("help", "mailbox"),
+    ("help", "mailbox", "audit", "data"),
 )
 # Tables of plain words, free of any framework, which others read beside the feature's service.
 VOCABULARY = ("panel.outbox.states", "panel.campaigns.kinds")
@@ -33,8 +33,13 @@ VOCABULARY = ("panel.outbox.states", "panel.campaigns.kinds")
 NOT_OF_PAGES = ("flask.Flask", "flask.current_app", "flask.url_for", "flask.render_template", "panel.web.problems")
 # Put everything together, so may import everything.
 WIRING = ("panel", "panel.models", "panel.cli", "panel.up", "panel.server", "panel.doctor", "panel.migrations.env")
-# What panel.web takes from features: Flask-Security wants the user model, sends letters and changes passwords.
-WEB_MAY = {"panel.web.security": ("panel.accounts.models", "panel.accounts.service", "panel.outbox.service")}
+WIRING += ("panel.clikit", "panel.cli_keys", "panel.cli_data")
+# What panel.web takes from features: Flask-Security wants the user model, sends letters and changes passwords; who
+# signed in is audited.
+WEB_MAY = {
+    "panel.web.security": ("panel.accounts.models", "panel.accounts.service", "panel.outbox.service"),
+    "panel.web.signins": ("panel.accounts.service",),
+}
 
 
 def tier(feature: str) -> int:

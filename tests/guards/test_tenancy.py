@@ -98,8 +98,8 @@ def test_it_gives_a_reason_for_every_id_without_a_key():
     assert set(unlinked(Base.metadata, owned_tables())) == set(UNLINKED)
 
 
-def test_it_makes_every_table_but_that_of_accounts_an_accounts_own():
-    assert set(Base.metadata.tables) - owned_tables() == {"accounts"}
+def test_it_makes_every_table_an_accounts_own_but_for_two():
+    assert set(Base.metadata.tables) - owned_tables() == {"accounts", "installation"}
 
 
 @pytest.mark.parametrize(

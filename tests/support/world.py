@@ -95,7 +95,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url: str = request.getfixturevalue("migrated_postgres")
     db.connect(url)
     with db.engine().begin() as connection:
-        connection.execute(text("TRUNCATE accounts CASCADE"))
+        connection.execute(text("TRUNCATE accounts, installation CASCADE"))
     db.engine().dispose()
     return url
 

@@ -1,0 +1,46 @@
+"""A participant who is deleted: their row, their letters, and what others' letters and events say of them."""
+
+from __future__ import annotations
+
+import uuid
+
+from panel import db
+from panel.accounts import service as accounts
+from panel.deliveries import service as deliveries
+from panel.events import service as events
+from panel.outbox import service as outbox
+from panel.outbox.service import OnItsWay
+from panel.participants import service as participants
+from panel.suppressions import service as suppressions
+
+__all__ = ["OnItsWay"]
+
+
+def is_suppressed(participant_id: uuid.UUID) -> bool:
+    """Whether they must not be mailed, which outlives them. Raises NotFound."""
+    person = participants.get(participant_id)
+    return suppressions.is_suppressed(person.email, person.campaign_id) is not None
+
+
+def delete(participant_id: uuid.UUID) -> int:
+    """Deletes them; says how many letters were canceled. Raises NotFound, and OnItsWay: then try again in a moment.
+
+    A suppression of their address stays, and nothing but the address: whoever asked for no mail must not get some the
+    day that somebody adds them again. An owner may take it off the list.
+    """
+    with db.transaction():
+        canceled = outbox.cancel_for(participants.lock(participant_id).id)
+    # Others' letters are searched before anything is locked: it takes a while where there are many.
+    person = participants.get(participant_id)
+    mentions = outbox.mentions_of(person.campaign_id, person.email)
+    with db.transaction():
+        person = participants.lock(participant_id)
+        canceled += outbox.cancel_for(person.id)
+        outbox.forget_recipient(person.id)
+        outbox.forget_mentions(mentions, person.email)
+        events.forget(person.campaign_id, person.email)
+        accounts.forget_in_log(person.email)
+        deliveries.forget_in_filters(person.email)
+        participants.remove(person)
+        accounts.audit("participant.deleted", subject=str(participant_id), letters_canceled=canceled)
+    return canceled

@@ -1,0 +1,161 @@
+"""An account that is deleted: it stops at once, may be kept for days, and then nothing of it is left."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from sqlalchemy import select, update
+
+from panel import db, live, previews
+from panel.accounts.models import Account
+from panel.data import service as data
+from panel.outbox.models import Delivery
+from panel.participants import service as participants
+from panel.servers.models import MailServer as MailServerRow
+from panel.web import limits
+from tests.data.content import rows_of
+from tests.deliveries.conftest import Post
+from tests.support.mailserver import MailServer
+from tests.support.world import PASSWORD, Browser
+
+
+def close(browser: Browser, **fields: str) -> str:
+    browser.get("/settings/data")
+    given = {"name": "Acme", "password": PASSWORD, **fields}
+    return browser.post("/settings/account/delete", given, follow_redirects=True).get_data(as_text=True)
+
+
+def a_week_later(post: Post) -> None:
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Account).where(Account.deletion_at.is_not(None)).values(deletion_at=db.clock(-1)))
+
+
+def tick(post: Post) -> None:
+    with post.world.app.app_context():
+        data.tick()
+
+
+def subjects(post: Post) -> list[tuple[str, str]]:
+    with post.world.acme_scope() as session:
+        found = session.scalars(select(Delivery).where(Delivery.kind == "system").order_by(Delivery.id))
+        return [(row.to_address, row.values["subject"]) for row in found]
+
+
+def test_it_asks_for_the_name_and_the_password(post: Post):
+    browser = post.world.client(post.world.owner)
+    assert "Type the name as it is written here: Acme" in close(browser, name="Acme Coffee")
+    page = close(browser, password="not the password")
+    assert "That is not your password." in page
+    assert 'value="Acme"' in page
+    assert "Enter your password." in close(browser, password="")
+    assert rows_of(post.world.acme.id)["accounts"] == 1
+    with post.world.acme_scope() as session:
+        assert session.get_one(Account, post.world.acme.id).deletion_at is None
+
+
+def test_it_stops_sending_at_once_and_tells_the_owners(post: Post):
+    post.join()
+    browser = post.world.client(post.world.owner)
+    page = close(browser)
+    assert "The account is closed and sends nothing more." in page
+    post.send()
+    told = {each for letter in post.platform.messages for each in letter.recipients}
+    assert told == {"owner@acme.test"}  # the letter about it, and none of the campaign's
+    [(to, subject)] = subjects(post)
+    assert to == "owner@acme.test"
+    assert subject.startswith("Acme will be deleted on ")
+    with post.world.acme_scope() as session:
+        states = set(session.scalars(select(Delivery.state).where(Delivery.kind != "system")))
+    assert states == {"held"}
+    assert "This account is closed and sends nothing" in browser.get("/").get_data(as_text=True)
+    member = post.world.client(post.world.member)
+    assert "This account is closed and sends nothing" in member.get("/").get_data(as_text=True)
+
+
+def test_an_owner_may_keep_it_and_what_waits_goes_out(post: Post):
+    post.join()
+    browser = post.world.client(post.world.owner)
+    close(browser)
+    post.send()
+    page = browser.post("/settings/account/keep", follow_redirects=True).get_data(as_text=True)
+    assert "The account stays." in page
+    post.world.tick()
+    post.send()
+    told = {each for letter in post.platform.messages for each in letter.recipients}
+    assert told == {"owner@acme.test", "robin@friends.test"}
+    a_week_later(post)
+    tick(post)
+    assert rows_of(post.world.acme.id)["accounts"] == 1
+
+
+def test_nothing_is_left_when_its_time_has_come(post: Post, redis_client: redis.Redis):
+    with MailServer() as own:
+        post.use(own)
+        post.join()
+        post.join("second@friends.test")
+        post.send()
+        _refer(post)
+        with post.world.acme_scope(), post.world.app.test_request_context():
+            live.publish(post.world.acme.id, "task", {"kind": "x"})
+            limits.hit_tests(post.world.acme.id)
+            previews.keep("<p>a letter</p>")
+        other = rows_of(post.world.other.id)
+        browser = post.world.client(post.world.owner)
+        close(browser)
+        tick(post)
+        assert rows_of(post.world.acme.id)["deliveries"] > 0  # not yet
+        with post.world.acme_scope() as session:
+            server_id = str(session.scalars(select(MailServerRow.id)).one())
+        a_week_later(post)
+        tick(post)
+    assert {name: count for name, count in rows_of(post.world.acme.id).items() if count} == {}
+    assert rows_of(post.world.other.id) == other
+    keys = [key.decode() for key in redis_client.keys("*")]
+    assert [key for key in keys if str(post.world.acme.id) in key or server_id in key] == []
+    assert browser.get("/").status_code == 302  # to the sign-in
+
+
+def _refer(post: Post) -> None:
+    """Rows that point to others of their own table."""
+    with post.world.acme_scope(), db.transaction() as session:
+        robin = participants.find(post.campaign_id, "robin@friends.test")
+        assert robin is not None
+        participants.ensure_friend(post.campaign_id, robin, "fi@friends.test")
+        first, second = session.scalars(select(Delivery).order_by(Delivery.id).limit(2))
+        second.resend_of = first.id
+        first.resend_of = second.id
+
+
+def test_a_letter_in_a_workers_hands_ends_first(post: Post):
+    post.join()
+    with post.world.acme_scope(), db.transaction() as session:
+        session.execute(update(Delivery).values(lease_owner="a worker", lease_until=db.clock(60)))
+    close(post.world.client(post.world.owner))
+    a_week_later(post)
+    tick(post)
+    assert rows_of(post.world.acme.id)["accounts"] == 1
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Delivery).values(lease_owner=None, lease_until=None))
+    tick(post)
+    assert rows_of(post.world.acme.id)["accounts"] == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_goes_on_piece_by_piece(post: Post, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(data, "_BUDGET", -1.0)
+    post.join()
+    close(post.world.client(post.world.owner))
+    a_week_later(post)
+    rounds = 0
+    while rows_of(post.world.acme.id)["accounts"]:
+        tick(post)
+        rounds += 1
+        assert rounds < 50
+    assert rounds > 3
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_members_can_neither_close_nor_keep_it(post: Post):
+    browser = post.world.client(post.world.member)
+    assert browser.post("/settings/account/delete", {"name": "Acme", "password": PASSWORD}).status_code == 403
+    assert browser.post("/settings/account/keep").status_code == 403

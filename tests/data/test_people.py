@@ -1,0 +1,205 @@
+"""A participant who is deleted: nothing of them is left but the wish to get no mail; what others know stays counted."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+
+import pytest
+from sqlalchemy import select
+
+from panel import db
+from panel.accounts import service as accounts
+from panel.data import people
+from panel.deliveries import bulk
+from panel.deliveries.wanted import Filter
+from panel.events import service as events
+from panel.outbox.models import Attempt, Delivery
+from panel.participants import service as participants
+from panel.participants.models import Participant
+from panel.suppressions import service as suppressions
+from tests.data.content import tables_with
+from tests.deliveries.conftest import Post
+
+FRIEND = "fi.fo@friends.test"
+REFERRER = "robin@friends.test"
+
+
+def report(post: Post, kind: str, key: str | None = None, **people_: dict[str, str]) -> dict[str, object]:
+    """An event, as the API takes it."""
+    with post.world.acme_scope(), post.world.app.test_request_context():
+        body = {"type": kind, "campaign": "spring", **people_}
+        return events.accept(json.loads(json.dumps(body)), key).answer
+
+
+@pytest.fixture
+def referral(post: Post) -> Post:
+    """Robin has referred Fi; four letters tell so, two of them to others. Robin's joining is told of, too."""
+    report(
+        post,
+        "referral.created",
+        "key-1",
+        referrer={"email": REFERRER, "first_name": "Robin", "last_name": "Meyer"},
+        friend={"email": FRIEND, "first_name": "Fiona", "last_name": "Forsythe"},
+    )
+    return post
+
+
+def person(post: Post, email: str) -> Participant:
+    with post.world.acme_scope():
+        found = participants.find(post.campaign_id, email)
+        assert found is not None
+        return found
+
+
+def delete(post: Post, email: str) -> int:
+    with post.world.acme_scope():
+        found = participants.find(post.campaign_id, email)
+        assert found is not None
+        return people.delete(found.id)
+
+
+def letters(post: Post) -> list[Delivery]:
+    with post.world.acme_scope() as session:
+        return list(session.scalars(select(Delivery).order_by(Delivery.id)))
+
+
+def test_nothing_of_them_is_left_in_any_table(referral: Post):
+    post = referral
+    post.send()
+    with post.world.acme_scope():
+        suppressed, _ = suppressions.add_by_hand(FRIEND, None, user_id=post.world.owner.id, ip="")
+        suppressions.remove(suppressed.id, user_id=post.world.owner.id, ip="")
+        wanted = Filter(to=FRIEND)
+        bulk.start(uuid.uuid4(), "resend", wanted, seen=0, last=0, user_id=post.world.owner.id)
+    before = tables_with(FRIEND)
+    assert {"participants.email", "deliveries.to_address", "deliveries.values", "events.payload"} <= set(before)
+    assert {"idempotent_requests.answer", "audit_log.subject", "audit_log.details", "bulk_actions.wanted"} <= set(
+        before
+    )
+    delete(post, FRIEND)
+    assert tables_with(FRIEND) == []
+    assert tables_with("Fiona") == []
+    assert tables_with("Forsythe") == []
+    assert "participants.email" in tables_with(REFERRER)
+
+
+def test_what_the_server_said_of_them_goes_too(referral: Post):
+    post = referral
+    post.send()
+    with post.world.acme_scope() as session:
+        theirs = next(one for one in letters(post) if one.to_address == FRIEND)
+        with db.transaction():
+            session.get_one(Delivery, theirs.id).reply = f"250 <{FRIEND}> ok"
+            attempt = session.scalars(select(Attempt).where(Attempt.delivery_id == theirs.id)).one()
+            attempt.reply = f"250 <{FRIEND}> ok"
+    delete(post, FRIEND)
+    assert tables_with(FRIEND) == []
+    page = post.world.client(post.world.owner).get(f"/deliveries/{theirs.id}").get_data(as_text=True)
+    assert "its recipient was deleted" in page
+    assert 'data-delivery-state="sent"' in page
+
+
+def test_letters_that_wait_for_them_never_go(referral: Post):
+    post = referral
+    waiting = sum(one.to_address == FRIEND for one in letters(post))
+    assert waiting == 1
+    assert delete(post, FRIEND) == 1
+    post.send()
+    recipients = {each for letter in post.platform.messages for each in letter.recipients}
+    assert FRIEND not in recipients
+    assert REFERRER in recipients
+    assert all(b"Fiona" not in letter.content for letter in post.platform.messages)
+    canceled = [one for one in letters(post) if one.state == "canceled" and one.reason == "recipient_deleted"]
+    assert [one.to_address for one in canceled] == ["(deleted)"]
+
+
+def test_what_others_earned_and_how_many_letters_went_stays_counted(referral: Post):
+    post = referral
+    post.send()
+    states = sorted(one.state for one in letters(post))
+    delete(post, FRIEND)
+    assert sorted(one.state for one in letters(post)) == states
+    assert person(post, REFERRER).referral_count == 1
+    with post.world.acme_scope():
+        assert participants.count(post.campaign_id) == 1
+
+
+def test_a_referrer_is_deleted_and_their_friends_stay(referral: Post):
+    post = referral
+    delete(post, REFERRER)
+    assert tables_with(REFERRER) == []
+    assert tables_with("Meyer") == []
+    assert person(post, FRIEND).referred_by is None
+
+
+def test_the_same_report_again_mails_nobody_and_brings_nobody_back(referral: Post):
+    post = referral
+    delete(post, FRIEND)
+    count = len(letters(post))
+    again = report(post, "referral.created", referrer={"email": REFERRER}, friend={"email": FRIEND})
+    assert again["duplicate"] is True
+    assert len(letters(post)) == count
+    assert tables_with(FRIEND) == []
+
+
+def test_who_wants_no_mail_gets_none_when_somebody_adds_them_again(referral: Post):
+    post = referral
+    with post.world.acme_scope():
+        suppressions.add(FRIEND, campaign_id=post.campaign_id, reason="unsubscribed", source="the link in a letter")
+    delete(post, FRIEND)
+    assert tables_with(FRIEND) == ["suppressions.address"]
+    report(
+        post,
+        "referral.created",
+        referrer={"email": "else@friends.test"},
+        friend={"email": FRIEND, "first_name": "Fiona"},
+    )
+    again = [one for one in letters(post) if one.to_address == FRIEND]
+    assert [(one.state, one.reason) for one in again] == [("canceled", "suppressed_unsubscribed")]
+
+
+def test_it_waits_for_a_letter_that_is_leaving(referral: Post):
+    post = referral
+    theirs = next(one for one in letters(post) if one.to_address == FRIEND)
+    with db.system_scope("tests"), db.transaction() as session:
+        row = session.get_one(Delivery, theirs.id)
+        row.state, row.lease_owner, row.lease_until = "sending", "a worker", db.now()
+    found = person(post, FRIEND)
+    browser = post.world.client(post.world.owner)
+    url = f"/campaigns/{post.campaign_id}/participants/{found.id}"
+    browser.get(url)
+    page = browser.post(f"{url}/delete", follow_redirects=True).get_data(as_text=True)
+    assert "A letter to them is leaving at this moment. Try again in a minute." in page
+    assert person(post, FRIEND).first_name == "Fiona"
+
+
+def test_an_owner_deletes_them_from_their_page(referral: Post):
+    post = referral
+    found = person(post, FRIEND)
+    browser = post.world.client(post.world.owner)
+    listed = browser.get(f"/campaigns/{post.campaign_id}/participants").get_data(as_text=True)
+    url = f"/campaigns/{post.campaign_id}/participants/{found.id}"
+    assert url in listed
+    page = browser.get(url).get_data(as_text=True)
+    assert "Delete this person" in page
+    assert re.search(r'data-confirm="Delete fi\.fo@friends\.test\?"', page)
+    after = browser.post(f"{url}/delete", follow_redirects=True).get_data(as_text=True)
+    assert "Deleted. One letter that waited was canceled." in after
+    assert browser.get(url).status_code == 404
+    with post.world.acme_scope() as session:
+        entry = session.scalars(
+            select(accounts.AuditEntry).where(accounts.AuditEntry.action == "participant.deleted")
+        ).one()
+        assert (entry.subject, entry.actor) == (str(found.id), "owner@acme.test")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_member_may_look_and_not_delete(referral: Post):
+    post = referral
+    found = person(post, FRIEND)
+    browser = post.world.client(post.world.member)
+    url = f"/campaigns/{post.campaign_id}/participants/{found.id}"
+    assert "Delete this person" not in browser.get(url).get_data(as_text=True)
+    assert browser.post(f"{url}/delete").status_code == 403
