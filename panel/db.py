@@ -23,7 +23,6 @@ from sqlalchemy import (
     DateTime,
     Engine,
     Float,
-    ForeignKey,
     ForeignKeyConstraint,
     MetaData,
     Select,
@@ -35,33 +34,24 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import (
-    DeclarativeBase,
-    Mapped,
-    ORMExecuteState,
-    Session,
-    mapped_column,
-    sessionmaker,
-    with_loader_criteria,
-)
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
+from panel.tenancy import SELECTED, AccountItself, AccountOwned, CrossAccount, ScopedSession, criteria
+
+__all__ = ["AccountItself", "AccountOwned", "CrossAccount"]
+
 ModelT = TypeVar("ModelT", bound="AccountOwned")
 
 _WRITE = "ownpost_write"
 _BREATH = 0.12  # seconds
-_SELECTED = "ownpost_selected"
 
 
 class NoScope(RuntimeError):
     """A query was tried outside any account or system scope."""
-
-
-class CrossAccount(RuntimeError):
-    """A row of one account was about to be written in the scope of another."""
 
 
 class NotFound(LookupError):
@@ -145,12 +135,6 @@ class Base(DeclarativeBase):
     }
 
 
-class AccountOwned:
-    """A row that belongs to exactly one account."""
-
-    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
-
-
 def owned_key(column: str, target: str, *, ondelete: str = "CASCADE") -> ForeignKeyConstraint:
     """A foreign key that carries the account, so that a row can point only to rows of its own account."""
     return ForeignKeyConstraint(["account_id", column], [f"{target}.account_id", f"{target}.id"], ondelete=ondelete)
@@ -177,8 +161,10 @@ _makers: dict[str, sessionmaker[Session]] = {}
 def connect(url: str) -> Engine:
     """Makes the engine that all scopes of this process use; a second call replaces it."""
     engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgresql_engine(url)
-    _makers["main"] = sessionmaker(engine, expire_on_commit=False)
-    _makers["writing"] = sessionmaker(engine.execution_options(**{_WRITE: True}), expire_on_commit=False)
+    _makers["main"] = sessionmaker(engine, class_=ScopedSession, expire_on_commit=False)
+    _makers["writing"] = sessionmaker(
+        engine.execution_options(**{_WRITE: True}), class_=ScopedSession, expire_on_commit=False
+    )
     return engine
 
 
@@ -343,46 +329,8 @@ def insert_selected(model: type[AccountOwned], rows: Select[Any]) -> int:
         rows = rows.where(source.c.account_id == account)
     rows = rows.add_columns(literal(account, Uuid(as_uuid=True)).label("account_id"))
     names = [column.name for column in rows.selected_columns]
-    statement = insert(model).from_select(names, rows, include_defaults=False)
-    result = session().execute(statement, execution_options={_SELECTED: account, "preserve_rowcount": True})
+    # The options are for what `rows` selects from in turn, such as addresses to leave out.
+    statement = insert(model).from_select(names, rows, include_defaults=False).options(*criteria(account))
+    result = session().execute(statement, execution_options={SELECTED: account, "preserve_rowcount": True})
     assert isinstance(result, CursorResult)
     return result.rowcount
-
-
-@event.listens_for(Session, "do_orm_execute")
-def _restrict(state: ORMExecuteState) -> None:
-    account = state.session.info.get("account_id")
-    if account is None:
-        return
-    if state.is_insert:
-        _check_bulk_insert(state, account)
-    elif not state.is_column_load:
-        state.statement = state.statement.options(
-            with_loader_criteria(AccountOwned, lambda cls: cls.account_id == account, include_aliases=True)
-        )
-
-
-def _check_bulk_insert(state: ORMExecuteState, account: uuid.UUID) -> None:
-    if state.execution_options.get(_SELECTED) == account:
-        return
-    mapper = state.bind_mapper
-    if mapper is None or not issubclass(mapper.class_, AccountOwned):
-        return
-    given: Any = state.parameters
-    rows: list[dict[str, Any]] = given if isinstance(given, list) else [given or {}]
-    if not all(row.get("account_id") == account for row in rows):
-        raise CrossAccount(f"an insert into {mapper.class_.__name__} names no account or another one")
-
-
-@event.listens_for(Session, "before_flush")
-def _check_flush(session: Session, _context: Any, _instances: Any) -> None:
-    account = session.info.get("account_id")
-    if account is None:
-        return
-    for row in (*session.new, *session.dirty, *session.deleted):
-        if not isinstance(row, AccountOwned):
-            continue
-        if row in session.new and getattr(row, "account_id", None) is None:
-            row.account_id = account
-        if row.account_id != account:
-            raise CrossAccount(f"{type(row).__name__} of another account")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import network
+from tests.support import examples, network
 from tests.support.servers import postgres_cluster, postgres_url, redis_client, redis_server, redis_url
 from tests.support.world import (
     database_url,
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 network.install()
+examples.install()
 
 
 @pytest.fixture(autouse=True)

@@ -10,15 +10,14 @@ from flask_security import RoleMixin, UserMixin
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from panel.db import AccountOwned, Base, now
+from panel.db import AccountItself, AccountOwned, Base, now
 
 
-class Account(Base):
+class Account(AccountItself, Base):
     """A customer of the platform; everything else belongs to exactly one."""
 
     __tablename__ = "accounts"
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     time_zone: Mapped[str] = mapped_column(String(64), default="UTC")
     postal_address: Mapped[str] = mapped_column(String(500), default="")

@@ -6,6 +6,7 @@ from flask_wtf import FlaskForm
 from wtforms import EmailField, StringField, ValidationError
 from wtforms.validators import InputRequired
 
+from panel.addresses.service import MAX_NAME
 from panel.message.addresses import InvalidAddress, InvalidHeaderText, canonical, check_header_text
 
 
@@ -17,7 +18,7 @@ class NameForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
     def validate_display_name(self, field: StringField) -> None:
         """One line that may stand in a header."""
         try:
-            check_header_text(field.data or "", what="The name")
+            check_header_text(field.data or "", what="The name", most=MAX_NAME)
         except InvalidHeaderText as problem:
             raise ValidationError(str(problem)) from None
 

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from panel.db import AccountOwned, Base, now
 
+MAX_NAME = 200
+
 
 class OutboundAddress(AccountOwned, Base):
     """The From address and display name of an account's mail. At most one is the account's default."""
@@ -29,7 +31,7 @@ class OutboundAddress(AccountOwned, Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     email: Mapped[str] = mapped_column(String(320))
-    display_name: Mapped[str] = mapped_column(String(200), default="")
+    display_name: Mapped[str] = mapped_column(String(MAX_NAME), default="")
     confirmed_at: Mapped[dt.datetime | None]
     is_default: Mapped[bool] = mapped_column(default=False)
     made_at: Mapped[dt.datetime] = mapped_column(default=now)

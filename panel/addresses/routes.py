@@ -47,10 +47,11 @@ def add() -> Response | BaseResponse:
 @access.owner
 def rename(address_id: uuid.UUID) -> Response | BaseResponse:
     """Changes the name beside an address."""
+    service.get(address_id)
     form = NameForm()
     if not form.validate():
         flash(" ".join(form.display_name.errors or ["That did not work. Try again."]), "error")
-        return _back()
+        return Response(_index(_empty_form()), 422)
     service.rename(address_id, form.display_name.data or "", by=_by())
     flash("Saved.", "success")
     return _back()

@@ -12,12 +12,12 @@ from sqlalchemy.exc import IntegrityError
 
 from panel import db
 from panel.accounts import service as accounts
-from panel.addresses.models import OutboundAddress
+from panel.addresses.models import MAX_NAME, OutboundAddress
 from panel.config import Settings
 from panel.message.addresses import canonical, check_header_text
 from panel.outbox import service as outbox
 
-__all__ = ["OutboundAddress"]
+__all__ = ["MAX_NAME", "OutboundAddress"]
 
 LINK_DAYS = 7
 """How long the link in a confirmation letter works."""
@@ -74,7 +74,7 @@ def add(*, email: str, display_name: str, by: By = NOBODY) -> OutboundAddress:
     Raises InvalidAddress, InvalidHeaderText or AddressTaken.
     """
     address = canonical(email)
-    name = check_header_text(display_name, what="The display name")
+    name = check_header_text(display_name, what="The display name", most=MAX_NAME)
     with db.transaction() as session:
         if session.scalar(select(OutboundAddress.id).where(func.lower(OutboundAddress.email) == address.lower())):
             raise AddressTaken(f"{address} is one of your outbound addresses already.")
@@ -96,7 +96,7 @@ def add_confirmed(*, email: str, display_name: str) -> OutboundAddress:
 
 def rename(address_id: uuid.UUID, display_name: str, *, by: By = NOBODY) -> None:
     """Changes the name that recipients see beside the address. Raises InvalidHeaderText."""
-    name = check_header_text(display_name, what="The display name")
+    name = check_header_text(display_name, what="The display name", most=MAX_NAME)
     with db.transaction():
         row = get(address_id)
         row.display_name = name

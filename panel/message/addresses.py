@@ -10,6 +10,9 @@ from typing import Final
 from email_validator import EmailNotValidError, validate_email
 
 MAX_HEADER_TEXT: Final = 300
+# RFC 5321 sections 4.5.3.1.1 and 4.5.3.1.2: 64 octets, the at sign, and 255 octets. What is mailed is shorter still,
+# but with a domain in letters beyond ASCII nobody can tell before it is encoded.
+MAX_ADDRESS: Final = 320
 
 _LINE_BREAKS = "\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _LINE_BREAK = re.compile(f"[{_LINE_BREAKS}]")
@@ -44,6 +47,8 @@ def canonical(address: str) -> str:
     For the account's own outbound addresses and for what a server is logged in with. Raises InvalidAddress.
     """
     address = address.strip(" ")
+    if len(address) > MAX_ADDRESS:
+        raise InvalidAddress(f"The address is {len(address):,} characters long; at most {MAX_ADDRESS} fit.")
     if _CONTROL.search(address) or _LINE_BREAK.search(address) or _BIDI.search(address):
         raise InvalidAddress("The address contains an invisible character, such as a line break. Please type it again.")
     try:
@@ -56,10 +61,10 @@ def canonical(address: str) -> str:
     return f"{found.ascii_local_part}@{found.ascii_domain.lower()}"
 
 
-def check_header_text(text: str, *, what: str) -> str:
+def check_header_text(text: str, *, what: str, most: int = MAX_HEADER_TEXT) -> str:
     """Return a name or subject without the blanks around it, or raise InvalidHeaderText.
 
-    `what` names the text in the error, for example "The display name". At most 300 characters.
+    `what` names the text in the error, for example "The display name"; `most` is how many characters it may have.
     """
     text = text.strip(" ")
     if _LINE_BREAK.search(text):
@@ -68,8 +73,8 @@ def check_header_text(text: str, *, what: str) -> str:
         raise InvalidHeaderText(f"{what} contains an invisible control character. Please type it again.")
     if _BIDI.search(text):
         raise InvalidHeaderText(f"{what} contains a character that changes the reading direction. Please retype it.")
-    if len(text) > MAX_HEADER_TEXT:
-        raise InvalidHeaderText(f"{what} is {len(text)} characters long; at most {MAX_HEADER_TEXT} fit.")
+    if len(text) > most:
+        raise InvalidHeaderText(f"{what} is {len(text)} characters long; at most {most} fit.")
     return text
 
 

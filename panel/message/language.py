@@ -34,6 +34,7 @@ from panel.message.filters import FILTERS, INTERNAL_FILTERS
 from panel.message.tags import TAGS, count_of, is_count, nested
 
 MAX_OUTPUT: Final = 1_000_000
+_LONG: Final = 10_000
 
 
 class TooLarge(Exception):
@@ -202,6 +203,8 @@ class Program:
             elif isinstance(part, Slot):
                 value = self._value(part, values)
                 out.append(escape(value) if escape else value)
+                if len(value) > _LONG:  # many of them would fill the memory before anybody looks at the whole
+                    check_length(sum(map(len, out)))
             else:
                 self._run(self._chosen(part, values), values, escape, out)
 

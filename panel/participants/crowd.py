@@ -97,6 +97,8 @@ class Crowd:
         Raises as `check_friend` does.
         """
         self.check_friend(campaign_id, referrer.email, address)
+        if referrer in db.session().new and self.find(campaign_id, address) is not None:
+            db.session().flush()  # whoever was there before would be written first, pointing to nobody
         friend = self._ensure(campaign_id, address, first_name, last_name)
         new = friend.referred_by is None
         if new:

@@ -77,7 +77,10 @@ def _order(*, newest_first: bool) -> tuple[ColumnElement[Any], ...]:
 def matching(search: str) -> list[ColumnElement[bool]]:
     """Every word of the search is somewhere in the address or the names."""
     columns = (Participant.email, Participant.first_name, Participant.last_name)
-    return [or_(*(column.icontains(word, autoescape=True) for column in columns)) for word in search.split()[:5]]
+    return [
+        or_(*(column.icontains(word, autoescape=True) for column in columns))
+        for word in search.replace("\0", "").split()[:5]
+    ]
 
 
 def _beside(older_than: uuid.UUID | None, newer_than: uuid.UUID | None) -> list[ColumnElement[bool]]:

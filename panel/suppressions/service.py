@@ -158,8 +158,8 @@ def remove(suppression_id: uuid.UUID, *, user_id: uuid.UUID, ip: str) -> Suppres
 def page(*, search: str = "", before: str | None = None) -> Page:
     """The list, newest first. `search` is a part of an address; `before` a cursor that a page gave."""
     wanted = select(Suppression).order_by(Suppression.made_at.desc(), Suppression.id.desc()).limit(PAGE_SIZE + 1)
-    if search:
-        wanted = wanted.where(Suppression.address.contains(search.strip().lower(), autoescape=True))
+    if search := search.replace("\0", "").strip():
+        wanted = wanted.where(Suppression.address.contains(search.lower(), autoescape=True))
     if cursor := _read_cursor(before):
         wanted = wanted.where(tuple_(Suppression.made_at, Suppression.id) < tuple_(*cursor))
     rows = list(db.session().scalars(wanted))

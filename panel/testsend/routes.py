@@ -21,6 +21,8 @@ blueprint = access.blueprint("testsend", __name__)
 _NOTIFICATION = "/campaigns/<uuid:campaign_id>/notifications/<uuid:notification_id>/test-send"
 _BLAST = "/campaigns/<uuid:campaign_id>/blasts/<uuid:blast_id>/test-send"
 
+_LARGEST = 2**63 - 1  # a bigint
+
 Here = dict[str, Any]
 """The ids that a page's address holds: of a campaign, and of one of its notifications or blasts."""
 
@@ -55,13 +57,13 @@ def _send(here: Here) -> Response | BaseResponse:
     return _sent(delivery.id, here)
 
 
-@blueprint.get(f"{_NOTIFICATION}/<int:delivery_id>")
+@blueprint.get(f"{_NOTIFICATION}/<int(max=9223372036854775807):delivery_id>")
 def look(campaign_id: uuid.UUID, notification_id: uuid.UUID, delivery_id: int) -> Response | BaseResponse:
     """How it stands: for htmx the part of the page that says so, else the page."""
     return _look({"campaign_id": campaign_id, "notification_id": notification_id}, delivery_id)
 
 
-@blueprint.get(f"{_BLAST}/<int:delivery_id>")
+@blueprint.get(f"{_BLAST}/<int(max=9223372036854775807):delivery_id>")
 def look_blast(campaign_id: uuid.UUID, blast_id: uuid.UUID, delivery_id: int) -> Response | BaseResponse:
     """The same of a blast's test."""
     return _look({"campaign_id": campaign_id, "blast_id": blast_id}, delivery_id)
@@ -74,13 +76,13 @@ def _look(here: Here, delivery_id: int) -> Response | BaseResponse:
     return make_response(render_template("testsend/_test.html", test=shown(delivery_id, here)))
 
 
-@blueprint.get(f"{_NOTIFICATION}/<int:delivery_id>/stream")
+@blueprint.get(f"{_NOTIFICATION}/<int(max=9223372036854775807):delivery_id>/stream")
 def stream(campaign_id: uuid.UUID, notification_id: uuid.UUID, delivery_id: int) -> Response:
     """What happens to it, as it happens."""
     return _stream({"campaign_id": campaign_id, "notification_id": notification_id}, delivery_id)
 
 
-@blueprint.get(f"{_BLAST}/<int:delivery_id>/stream")
+@blueprint.get(f"{_BLAST}/<int(max=9223372036854775807):delivery_id>/stream")
 def stream_blast(campaign_id: uuid.UUID, blast_id: uuid.UUID, delivery_id: int) -> Response:
     """The same of a blast's test."""
     return _stream({"campaign_id": campaign_id, "blast_id": blast_id}, delivery_id)
@@ -103,8 +105,12 @@ def _stream(here: Here, delivery_id: int) -> Response:
 
 def _get(here: Here, delivery_id: int) -> Delivery:
     if "blast_id" in here:
-        return service.get_of_blast(here["blast_id"], delivery_id)
-    return service.get(here["notification_id"], delivery_id)
+        found = service.get_of_blast(here["blast_id"], delivery_id)
+    else:
+        found = service.get(here["notification_id"], delivery_id)
+    if found.campaign_id != here["campaign_id"]:
+        raise db.NotFound("no such test send in this campaign")
+    return found
 
 
 def shown(delivery_id: int, here: Here) -> dict[str, Any]:
@@ -141,7 +147,7 @@ def asked_blast_test(campaign_id: uuid.UUID, blast_id: uuid.UUID) -> dict[str, A
 
 def _asked(here: Here) -> dict[str, Any] | None:
     asked = request.args.get("test", type=int)
-    if asked is None or not current_user.is_authenticated:
+    if asked is None or not 0 < asked <= _LARGEST or not current_user.is_authenticated:
         return None
     try:
         return shown(asked, here)

@@ -8,9 +8,11 @@ from typing import Final
 from flask import Response, make_response
 from markupsafe import Markup
 
-# A letter is somebody's HTML: in a frame of its own it can run nothing, send nothing and look like no page of ours.
-_CSP: Final = (
-    "sandbox; default-src 'none'; img-src https: http: data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
+# A letter is somebody's HTML: in a frame of its own it can run nothing, send nothing and look like no page of ours. Its
+# images are fetched over https alone: over http they could be a request to a device beside whoever looks at the letter.
+LETTER_CSP: Final = (
+    "sandbox; default-src 'none'; img-src https: data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 # Not a template: pages hold no inline style, while this has no other, being cut off from our style sheets.
 _NOTE: Final = Markup(
@@ -22,7 +24,7 @@ _NOTE: Final = Markup(
 def letter(html: str, status: int = 200) -> Response:
     """A letter's page. Its links open nowhere: they would lead out of the frame."""
     answer = make_response(html.replace("<head>", '<head><base target="_blank">', 1), status)
-    answer.headers["Content-Security-Policy"] = _CSP
+    answer.headers["Content-Security-Policy"] = LETTER_CSP
     answer.headers["X-Frame-Options"] = "SAMEORIGIN"
     return answer
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import redis
@@ -12,11 +14,38 @@ from flask import Response, request
 from panel import db, live
 from panel.web import identity
 
-# Each open stream occupies a thread; pages must have the rest.
+# Each open stream occupies a thread; pages must have the rest, and other accounts' streams too.
 MAX_STREAMS = 48
-_open_streams = threading.BoundedSemaphore(MAX_STREAMS)
+MAX_OF_ACCOUNT = 16
+# Then it ends and the browser comes back, which only those can who still may: sign-ins end, and people are removed.
+LONGEST = 300.0  # seconds
 
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class _Places:
+    """How many streams are open, in all and of each account."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: Counter[uuid.UUID] = Counter()
+
+    def take(self, account_id: uuid.UUID) -> bool:
+        """Takes a place, if there is one."""
+        with self._lock:
+            if self._taken.total() >= MAX_STREAMS or self._taken[account_id] >= MAX_OF_ACCOUNT:
+                return False
+            self._taken[account_id] += 1
+            return True
+
+    def give_back(self, account_id: uuid.UUID) -> None:
+        """Gives it back."""
+        with self._lock:
+            self._taken[account_id] -= 1
+            self._taken = +self._taken
+
+
+_places = _Places()
 
 
 def message(data: str, *, event_id: str | None = None, event: str | None = None) -> str:
@@ -33,16 +62,16 @@ def stream(account_id: uuid.UUID, task: str, render: Callable[[live.Snapshot], s
 
     `render` runs outside the request, so it must not need one. 503 when too many streams are open.
     """
-    if not _open_streams.acquire(blocking=False):
-        return Response("Too many live pages are open.", status=503, headers={"Retry-After": "15"})
     identity.release()
     db.release()
+    if not _places.take(account_id):
+        return Response("Too many live pages are open.", status=503, headers={"Retry-After": "15"})
     after = request.headers.get("Last-Event-ID", "0")
     if not _is_entry_id(after):
         after = "0"
     answer = Response(_events(account_id, task, after, render), mimetype="text/event-stream", headers=_HEADERS)
     # Called when the answer is over, and also when the client left before it began.
-    answer.call_on_close(_open_streams.release)
+    answer.call_on_close(lambda: _places.give_back(account_id))
     return answer
 
 
@@ -53,12 +82,15 @@ def _is_entry_id(text: str) -> bool:
 def _events(account_id: uuid.UUID, task: str, after: str, render: Callable[[live.Snapshot], str]) -> Iterator[str]:
     # The first bytes go out at once: they tell the browser that the stream is open.
     yield ": open\n\n"
+    end = time.monotonic() + LONGEST
     try:
         for snapshot in live.follow(account_id, task, after=after):
             if snapshot is None:
                 yield ": still here\n\n"
-                continue
-            yield message(render(snapshot), event_id=snapshot.id)
+            else:
+                yield message(render(snapshot), event_id=snapshot.id)
+            if time.monotonic() >= end and not (snapshot and snapshot.over):
+                return
     except redis.RedisError:
         return  # the browser comes back by itself
     yield message("", event="done")

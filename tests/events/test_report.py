@@ -47,6 +47,20 @@ def test_it_adds_new_people_and_their_referral(world: World, api: Api, spring: C
         assert referrer.joined_at is not None
 
 
+def test_it_takes_a_friend_who_was_there_before_whoever_refers_them(world: World, api: Api, spring: Campaign) -> None:
+    api.taken({**JOINED, "referrer": F})
+    api.taken(CREATED)
+    another = {**F, "email": "lo@example.com"}
+    batch = [{**JOINED, "referrer": another}, {**CREATED, "referrer": {"email": "kim@example.com"}, "friend": another}]
+    results = api.post("/events/batch", json={"events": batch}).get_json()["results"]
+    assert [result["deliveries"][0]["state"] for result in results] == ["queued", "queued"]
+    with world.acme_scope():
+        for friend, referrer in (("fi@example.com", "robin@example.com"), ("lo@example.com", "kim@example.com")):
+            person = participants.find(spring.id, friend)
+            assert person is not None
+            assert person.referred_by == participants.find(spring.id, referrer).id  # type: ignore[union-attr]
+
+
 def test_it_moves_the_referral_on(world: World, api: Api, spring: Campaign) -> None:
     api.taken(CREATED)
     api.taken(QUALIFIED)

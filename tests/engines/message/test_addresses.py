@@ -25,11 +25,23 @@ LINE_BREAKS = ["\r", "\n", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85
         ("bob@bücher.example.com", "bob@xn--bcher-kva.example.com"),
         ("o'neil+x@sub.example.org", "o'neil+x@sub.example.org"),
         ("bob@acme.test", "bob@acme.test"),
+        ("bob%elsewhere.example@example.com", "bob%elsewhere.example@example.com"),
+        ("elsewhere.example!bob@example.com", "elsewhere.example!bob@example.com"),
+        (f"{'b' * 64}@example.com", f"{'b' * 64}@example.com"),
     ],
 )
 def test_it_normalises_addresses(typed: str, stored: str):
     assert normalise(typed) == stored
     assert normalise(stored) == stored
+
+
+@pytest.mark.parametrize(
+    "domain", ["faß.example.com", "FASS。example。com", "ｅｘａｍｐｌｅ.com", "пример.example.com"]
+)
+def test_it_writes_every_domain_in_ascii(domain: str):
+    address = normalise(f"bob@{domain}")
+    assert address.isascii()
+    assert normalise(address) == address
 
 
 def test_it_keeps_the_local_part_of_a_canonical_address_as_typed():
@@ -58,6 +70,25 @@ def test_it_keeps_the_local_part_of_a_canonical_address_as_typed():
         f"bob@{'a.' * 130}com",
         "bob@-example.com",
         "bob@exam_ple.com",
+        "bob@example.com.",
+        "bob@[IPv6:2001:db8::1]",
+        "bob(comment)@example.com",
+        "(comment)bob@example.com",
+        "@relay.example,@other.example:bob@example.com",
+        "bob@example.com@example.org",
+        '"bob eve"@example.com',
+        '"bob\\"eve"@example.com',
+        "bob..eve@example.com",
+        ".bob@example.com",
+        "bob.@example.com",
+        "mailto:bob@example.com",
+        "bob@example.com?cc=eve@example.com",
+        "bob@" + "a" * 64 + ".com",
+        "bob@" + ".".join(["a" * 60] * 5),
+        "bob@example。com@example.com",
+        "ｂｏｂ@example.com",
+        "bob@xn--a.com",
+        "bob@" + "é" * 10_000_000,
     ],
 )
 def test_it_refuses_what_is_no_address_and_says_why(address: str):

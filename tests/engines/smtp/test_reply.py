@@ -1,12 +1,24 @@
 """Replies, read strictly and shown safely."""
 
 import base64
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panel.smtp.reply import BLOT, MAX_LINE, MAX_LINES, MAX_SHOWN, MalformedReply, Reply, ReplyReader, clean
+from panel.smtp.reply import (
+    BLOT,
+    MAX_LINE,
+    MAX_LINES,
+    MAX_SHOWN,
+    MAX_TOTAL,
+    MalformedReply,
+    Reply,
+    ReplyReader,
+    clean,
+)
+from tests.support.examples import examples
 
 codes = st.integers(min_value=200, max_value=599)
 texts = st.binary(max_size=60).filter(lambda text: b"\n" not in text and not text.endswith(b"\r"))
@@ -42,6 +54,52 @@ def test_it_takes_any_octets_for_replies_or_refuses_them(octets: bytes) -> None:
     except MalformedReply:
         return
     assert all(200 <= reply.code <= 599 for reply in replies)
+
+
+# What replies are made of, and what they must not be.
+TELLING = [
+    *(b"250 ok\r\n", b"250-more\r\n", b"250\r\n", b"250 \n", b"354 go\r\n", b"550-5.1.1 no\r\n", b"550 5.1.1 no\r\n"),
+    *(b"2", b"25", b"250", b"250-", b"250 ", b"\r", b"\n", b"\r\n", b"-", b" ", b"\0", b"\x1b[2J", b"\xff\xfe", b"ok"),
+    *(b"2500", b"199 x\r\n", b"600 x\r\n", b"+OK\r\n", b"HTTP/1.1 400\r\n", b"\x16\x03\x01", b"250-a\r\n251 b\r\n"),
+    *(
+        b"x" * 4000,
+        b"x" * (MAX_LINE - 4),
+        b"x" * 97,
+        b"250-a\r\n" * (MAX_LINES - 1),
+        (b"250-" + b"x" * 4000 + b"\r\n") * 16,
+    ),
+]
+OCTETS = st.lists(st.sampled_from(TELLING) | st.binary(max_size=8), max_size=8).map(b"".join)
+
+
+def heard(pieces: list[bytes]) -> tuple[list[Reply], str]:
+    """The replies in these pieces, and how it ends: with an error, or waiting for more."""
+    reader, replies = ReplyReader(), []
+    for piece in pieces:
+        reader.feed(piece)
+        try:
+            while (reply := reader.next()) is not None:
+                replies.append(reply)
+        except MalformedReply as error:
+            return replies, f"{error}{error.foreign}"
+        assert reader.held <= MAX_LINE + 1
+        assert sum(map(len, reader._lines)) <= MAX_TOTAL
+    return replies, f"waiting{reader.pending}{len(reader._lines)}"
+
+
+@examples(300)
+@given(OCTETS, st.integers(1, 5000), st.lists(st.integers(0, 20_000), max_size=6))
+def test_it_hears_the_same_in_any_octets_however_they_are_cut(octets: bytes, size: int, cuts: list[int]) -> None:
+    places = [0, *sorted(cut % (len(octets) + 1) for cut in cuts), len(octets)]
+    cut = [octets[start:end] for start, end in pairwise(places)]
+    even = [octets[start : start + size] for start in range(0, len(octets), size)] or [b""]
+    assert heard([octets]) == heard(cut) == heard(even)
+    for reply in heard(cut)[0]:
+        assert 200 <= reply.code <= 599
+        assert len(reply.lines) <= MAX_LINES
+        shown = clean(reply.text)
+        assert shown.isprintable()
+        assert len(shown) <= MAX_SHOWN
 
 
 @pytest.mark.parametrize(

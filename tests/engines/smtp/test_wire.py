@@ -66,7 +66,8 @@ def test_it_writes_mailboxes(address: str, path: str) -> None:
     [
         "", "@", "a", "a@", "@b", "a b@c.d", "a@b c", "a@b>", "<a@b", "a@b\r\n", "a\u2028@b.c", "a\x85@b.c", "a@b..\n",
         ".a@b.c", "a.@b.c", "a..b@c.d", '"a"b"@c.d', '"a\\"@c.d', "x" * 65 + "@b.c", "a@" + "b" * 254, "a@\u2025.c",
-        "a@-ü.c",
+        "a@-ü.c", "a@b..c", "a@b.c.", "a@.b.c", "a@" + "b" * 64 + ".c", "ü@" + "b" * 64 + ".c",
+        "\ud800@b.c", "ü\u202e@b.c", "ü@\ud800.c", "ü@b..c",
     ],
 )  # fmt: skip
 def test_it_refuses_what_is_no_mailbox(address: str) -> None:
