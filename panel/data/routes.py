@@ -47,6 +47,7 @@ def keep_values() -> Answer:
 
 @blueprint.post("/settings/account/export")
 @access.owner
+@access.sensitive
 def export() -> Response:
     """Everything of the account, as a ZIP that is made while it is sent."""
     if not _exports.acquire(blocking=False):
@@ -60,6 +61,7 @@ def export() -> Response:
 
 @blueprint.post("/settings/account/delete")
 @access.owner
+@access.sensitive
 def close() -> Answer:
     """Closes the account: it sends nothing more, and is deleted after some days."""
     form = CloseForm()

@@ -73,10 +73,9 @@ def one_of_everything(world: World, user: Any, number: int = 1) -> dict[str, Any
                     notification_version_id=notification.current_version_id,
                 )
             )
-            holder = world.member if user.account_id == world.acme.id else user
             key = f"{domain} {number}".encode()
             passkey = Passkey(
-                account_id=user.account_id, user_id=holder.id, name="one", credential_id=key, public_key=key
+                account_id=user.account_id, user_id=user.id, name="one", credential_id=key, public_key=key
             )
             db.session().add(passkey)
         action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=user.id)
