@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from typing import Any
 
@@ -20,7 +21,7 @@ from panel.outbox import service as outbox
 from panel.outbox.service import Order
 from panel.participants import service as participants
 from panel.servers import service as servers
-from panel.signin.models import Passkey
+from panel.signin.models import Passkey, SignIn
 from panel.suppressions import service as suppressions
 from panel.web import access
 from tests.support.world import World
@@ -61,7 +62,9 @@ def ids(world: World) -> dict[str, Any]:
             passkey = Passkey(
                 account_id=world.acme.id, user_id=world.member.id, name="one", credential_id=b"one", public_key=b"one"
             )
-            db.session().add(passkey)
+            until = db.now() + dt.timedelta(days=1)
+            sign_in = SignIn(id="0" * 32, account_id=world.acme.id, user_id=world.owner.id, until=until)
+            db.session().add_all([passkey, sign_in])
         action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=world.owner.id)
         suppression, _ = suppressions.add_by_hand("gone@friends.test", None, user_id=world.owner.id, ip="")
         return {
@@ -75,6 +78,7 @@ def ids(world: World) -> dict[str, Any]:
             "suppression_id": suppression.id,
             "action_id": action.id,
             "passkey_id": passkey.id,
+            "sign_in": sign_in.id,
         }
 
 
