@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from panel import db, models, queue
 from panel.config import Settings
-from panel.signin import endings
+from panel.signin import signins
 from panel.web import access, assets, errors, formats, headers, links, security, sessions
 
 __all__ = ["create_app", "models"]
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     queue.configure(settings.redis_url)
     _configure(app, settings)
     CSRFProtect(app)
-    sessions.install(app, endings)
+    sessions.install(app, signins)
     access.install(app)
     errors.install(app)
     headers.install(app)

@@ -16,8 +16,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
 from panel.accounts.service import User
-from panel.signin import service
-from panel.web import identity, links
+from panel.signin import service, signins
+from panel.web import identity, links, sessions
 
 _WAITING = "second_factor"
 _PATIENCE = 600  # seconds from the password to the second factor
@@ -69,6 +69,7 @@ def sign_out_elsewhere(user: User) -> None:
     datastore.put(user)
     datastore.commit()
     session["_user_id"] = user.fs_uniquifier
+    signins.end_others(sessions.sign_in_id(), account_id=user.account_id, user_id=user.id)
 
 
 def _commit(answer: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What people have besides the password: authenticator apps, passkeys, recovery codes. And which sign-ins are over."""
+"""What people have besides the password: authenticator apps, passkeys, recovery codes. And where they are signed in."""
 
 from __future__ import annotations
 
@@ -59,13 +59,18 @@ class RecoveryCode(AccountOwned, Base):
     used_at: Mapped[dt.datetime | None]
 
 
-class EndedSignIn(AccountOwned, Base):
-    """A sign-in that its owner has ended, until its cookie would have ended by itself."""
+class SignIn(AccountOwned, Base):
+    """Somebody is signed in, in one browser, until then at the latest."""
 
-    __tablename__ = "ended_sign_ins"
+    __tablename__ = "sign_ins"
+    __table_args__ = (Index("ix_sign_ins_user", "account_id", "user_id"), owned_key("user_id", "users"))
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[uuid.UUID]
+    began_at: Mapped[dt.datetime] = mapped_column(default=now)
     until: Mapped[dt.datetime] = mapped_column(index=True)
+    ip: Mapped[str] = mapped_column(String(64), default="")
+    browser: Mapped[str] = mapped_column(String(60), default="")
 
 
 sealed.register_secret(TotpKey, "secret_sealed", place=SEALED_COLUMN)

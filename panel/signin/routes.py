@@ -14,9 +14,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from panel import db
 from panel.accounts.service import User
 from panel.config import Settings
-from panel.signin import challenges, gate, passkeys, service
+from panel.signin import challenges, gate, passkeys, service, signins
 from panel.signin.forms import CodeForm, PasskeyForm, PasskeyNameForm, RecoveryForm
-from panel.web import access, limits, throttle
+from panel.web import access, limits, sessions, throttle
 
 blueprint = access.blueprint("signin", __name__)
 
@@ -137,6 +137,15 @@ def sign_out_elsewhere() -> BaseResponse:
     return redirect(url_for("signin.show"), 303)
 
 
+@blueprint.post(f"{_BASE}/sign-ins/<sign_in>/end")
+@access.sensitive
+def end_sign_in(sign_in: str) -> BaseResponse:
+    """Ends one other session."""
+    signins.end_own(_user().id, sign_in)
+    flash("That browser is signed out.", "success")
+    return redirect(url_for("signin.show"), 303)
+
+
 _WRONG_CODE = (
     "That code is not right, or was used already. Wait for the next one; if that is wrong too, set your phone’s clock."
 )
@@ -185,9 +194,14 @@ def _ask(
 
 
 def _page(form: PasskeyNameForm) -> str:
-    return render_template(
-        "signin/show.html", factors=service.factors(_user().id), form=form, site=passkeys.site(_settings().public_url)
-    )
+    words = {
+        "factors": service.factors(_user().id),
+        "form": form,
+        "site": passkeys.site(_settings().public_url),
+        "sign_ins": signins.of(_user().id),
+        "here": sessions.sign_in_id(),
+    }
+    return render_template("signin/show.html", **words)
 
 
 def _set_up(form: CodeForm, status: int = 200) -> Response | BaseResponse:

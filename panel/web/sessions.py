@@ -1,9 +1,9 @@
 """How long a sign-in lasts, and how long it counts as recent.
 
 The session is a signed cookie of the browser's, so everything that limits it is in it: when the person signed in, when
-they were last here, when they last gave their password. Only that it was ended by its owner is kept here: a cookie that
-is copied before cannot know. Flask-Security's own stamps are not used: its grace period
-extends itself, and its cookie that remembers a sign-in holds no time at all and would do for ever.
+they were last here, when they last gave their password. That it was ended by its owner a cookie cannot know, so each
+sign-in is a row as well. Flask-Security's own stamps are not used: its grace period extends itself, and its cookie that
+remembers a sign-in holds no time at all and would do for ever.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import datetime as dt
 import secrets
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from flask import Flask, request, session
 from flask_login import logout_user, user_logged_out
 from flask_login.config import COOKIE_NAME as REMEMBER_COOKIE
-from flask_security import user_authenticated
+from flask_security import password_changed, password_reset, user_authenticated
 
 from panel.web import identity
 
@@ -30,44 +29,66 @@ RECENT = 15 * 60  # since the password, before it is asked for again
 _NOTICE = 60  # being here is noted once in so long: each note sends the cookie again
 
 
-class Endings(Protocol):
-    """Where it is kept which sign-ins are over."""
+class SignIns(Protocol):
+    """Where it is kept who is signed in."""
 
-    def end(self, account_id: uuid.UUID, sign_in_id: str, *, until: dt.datetime) -> None:
-        """Notes that it is over."""
+    def begin(
+        self, sign_in_id: str, *, account_id: uuid.UUID, user_id: uuid.UUID, until: dt.datetime, ip: str, agent: str
+    ) -> None:
+        """Notes that somebody has signed in."""
 
-    def is_over(self, sign_in_id: str) -> bool:
-        """Whether it is."""
+    def goes_on(self, sign_in_id: str) -> bool:
+        """Whether nobody has ended it."""
+
+    def end(self, sign_in_id: str, *, account_id: uuid.UUID) -> None:
+        """Puts its cookie out of use."""
+
+    def end_others(self, sign_in_id: str, *, account_id: uuid.UUID, user_id: uuid.UUID) -> None:
+        """Puts the cookies of all of the person's sign-ins out of use but one."""
 
 
-def install(app: Flask, endings: Endings) -> None:
+def install(app: Flask, sign_ins: SignIns) -> None:
     """Ends what has lasted too long, before anything else looks at who is signed in."""
-    app.before_request(lambda: _check(endings.is_over))
-    user_authenticated.connect(_begin, app)
-    user_logged_out.connect(lambda _app, user: _end(endings, user), app, weak=False)
+    app.before_request(lambda: _check(sign_ins))
+    user_authenticated.connect(lambda _app, **given: _begin(sign_ins, **given), app, weak=False)
+    user_logged_out.connect(lambda _app, user: _end(sign_ins, user), app, weak=False)
+    for changed in (password_changed, password_reset):
+        changed.connect(lambda _app, user, **_: _end_others(sign_ins, user), app, weak=False)
 
 
-def _begin(_app: Flask, authn_via: list[str] | None = None, **_: Any) -> None:
+def _begin(sign_ins: SignIns, *, user: Any, authn_via: list[str] | None = None, **_: Any) -> None:
     # Flask-Login would now set its own cookie: the session itself is kept instead, for as long as it says.
     wanted = session.pop("_remember", None) == "set"
     session.permanent = wanted or (session.permanent and authn_via == ["change"])
     now = time.time()
     session.update(signed_in_at=now, seen_at=now, confirmed_at=now, sign_in_id=secrets.token_hex(16))
-
-
-def _end(endings: Endings, user: Any) -> None:
-    if user is None or not user.is_authenticated or "sign_in_id" not in session:
-        return
-    until = dt.datetime.fromtimestamp(session["signed_in_at"] + KEPT, dt.UTC)
     identity.release()  # on SQLite one transaction writes at a time
-    endings.end(user.account_id, session["sign_in_id"], until=until)
+    sign_ins.begin(
+        session["sign_in_id"],
+        account_id=user.account_id,
+        user_id=user.id,
+        until=dt.datetime.fromtimestamp(now + (KEPT if session.permanent else LONGEST), dt.UTC),
+        ip=request.remote_addr or "",
+        agent=request.user_agent.string,
+    )
 
 
-def _check(is_over: Callable[[str], bool]) -> None:
+def _end(sign_ins: SignIns, user: Any) -> None:
+    if user is not None and user.is_authenticated and "sign_in_id" in session:
+        identity.release()
+        sign_ins.end(session["sign_in_id"], account_id=user.account_id)
+
+
+def _end_others(sign_ins: SignIns, user: Any) -> None:
+    identity.release()
+    sign_ins.end_others(session.get("sign_in_id", ""), account_id=user.account_id, user_id=user.id)
+
+
+def _check(sign_ins: SignIns) -> None:
     if request.endpoint == "static" or not ("_user_id" in session or REMEMBER_COOKIE in request.cookies):
         return
-    if not _lasts() or is_over(session["sign_in_id"]):
-        session.pop("sign_in_id", None)  # there is nothing to note
+    if not _lasts() or not sign_ins.goes_on(session["sign_in_id"]):
+        session.pop("sign_in_id", None)  # there is nothing to end
         logout_user()
         session.clear()
         if REMEMBER_COOKIE in request.cookies:

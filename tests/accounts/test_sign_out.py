@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import time_machine
 
-from panel.signin.models import EndedSignIn
+from panel.signin.models import SignIn
 from panel.web import sessions
 from tests.support.world import World
 
@@ -53,12 +53,12 @@ def test_it_puts_the_cookie_out_of_use_also_where_it_was_copied(world: World):
     assert world.client(world.owner).signed_in()
 
 
-def test_it_forgets_endings_whose_time_is_up(world: World):
-    world.client(world.owner).post("/logout")
-    with time_machine.travel(time.time() + sessions.KEPT + 60):
-        world.client(world.owner).post("/logout")
+def test_it_forgets_sign_ins_whose_time_is_up(world: World):
+    world.client(world.owner)
+    with time_machine.travel(time.time() + sessions.LONGEST + 60):
+        world.client(world.owner)
         with world.acme_scope() as session:
-            assert session.query(EndedSignIn).count() == 1
+            assert session.query(SignIn).count() == 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

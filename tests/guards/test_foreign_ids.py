@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from typing import Any
 
@@ -22,7 +23,7 @@ from panel.participants import service as participants
 from panel.servers import service as servers
 from panel.settings import keys
 from panel.settings import service as settings
-from panel.signin.models import Passkey
+from panel.signin.models import Passkey, SignIn
 from panel.suppressions import service as suppressions
 from panel.web import access
 from tests.support.world import World
@@ -77,7 +78,9 @@ def one_of_everything(world: World, user: Any, number: int = 1) -> dict[str, Any
             passkey = Passkey(
                 account_id=user.account_id, user_id=user.id, name="one", credential_id=key, public_key=key
             )
-            db.session().add(passkey)
+            until = db.now() + dt.timedelta(days=1)
+            sign_in = SignIn(id=uuid.uuid4().hex, account_id=user.account_id, user_id=user.id, until=until)
+            db.session().add_all([passkey, sign_in])
         action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=user.id)
         settings.invite(f"new{number}@friends.test", "member", settings.By(user_id=user.id))
         accounts.add_api_key("shop")
@@ -97,6 +100,7 @@ def one_of_everything(world: World, user: Any, number: int = 1) -> dict[str, Any
             "key_id": keys.all_keys()[0].id,
             "user_id": spare.id,
             "invitation_id": settings.invitations()[0].id,
+            "sign_in": sign_in.id,
         }
 
 

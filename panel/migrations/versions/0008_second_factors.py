@@ -1,6 +1,8 @@
-"""Keep what people sign in with besides the password, and which sign-ins are over."""
+"""Keep what people sign in with besides the password, and where they are signed in."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,9 +13,9 @@ branch_labels = None
 depends_on = None
 
 
-def _of_a_user(table: str) -> list[sa.schema.SchemaItem]:
+def _of_a_user(table: str, key: sa.Column[Any] | None = None) -> list[sa.schema.SchemaItem]:
     return [
-        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False) if key is None else key,
         sa.Column("account_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}")),
@@ -62,20 +64,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_recovery_codes_user", "recovery_codes", ["account_id", "user_id"])
     op.create_table(
-        "ended_sign_ins",
-        sa.Column("id", sa.String(32), nullable=False),
-        sa.Column("account_id", sa.Uuid(), nullable=False),
+        "sign_ins",
+        *_of_a_user("sign_ins", sa.Column("id", sa.String(32), nullable=False)),
+        sa.Column("began_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_ended_sign_ins")),
-        sa.ForeignKeyConstraint(
-            ["account_id"], ["accounts.id"], name=op.f("fk_ended_sign_ins_account_id"), ondelete="CASCADE"
-        ),
+        sa.Column("ip", sa.String(64), nullable=False),
+        sa.Column("browser", sa.String(60), nullable=False),
     )
-    op.create_index("ix_ended_sign_ins_until", "ended_sign_ins", ["until"])
+    op.create_index("ix_sign_ins_user", "sign_ins", ["account_id", "user_id"])
+    op.create_index("ix_sign_ins_until", "sign_ins", ["until"])
 
 
 def downgrade() -> None:
-    op.drop_table("ended_sign_ins")
+    op.drop_table("sign_ins")
     op.drop_table("recovery_codes")
     op.drop_table("passkeys")
     op.drop_table("totp_keys")
