@@ -90,6 +90,9 @@ def run(task: str) -> None:
 
 
 def _test(board: StepBoard, test: Test, task: str) -> None:
+    if tries.must_rest(test.entry):
+        board.finish("failed", "The server has refused this password again and again. Check it, or wait for an hour.")
+        return
     sender = addresses.get(test.address_id).email
     # Nothing of the database is held while a mail server takes its time.
     db.release()

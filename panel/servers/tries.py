@@ -42,8 +42,18 @@ def count_test_send(address_id: uuid.UUID | None) -> int | None:
     return _count(server.host, server.port, server.username, password)
 
 
+def must_rest(entry: Entry) -> bool:
+    """Whether the password of these settings was refused too often: asked again before it is used, as several tests
+    may have begun before the first of them ended."""
+    return _rests(entry.host, entry.port, entry.username, entry.password) is not None
+
+
+def _rests(host: str, port: int, username: str, password: str) -> int | None:
+    return rates.spent(_REFUSALS, "refused", _login(host, port, username, password)) if username else None
+
+
 def _count(host: str, port: int, username: str, password: str) -> int | None:
-    if username and (wait := rates.spent(_REFUSALS, "refused", _login(host, port, username, password))):
+    if wait := _rests(host, port, username, password):
         return wait
     return rates.hit(_settings().limit_destinations, "destination", _name(host, port, username))
 

@@ -70,6 +70,19 @@ def test_a_refused_password_is_tried_five_times_an_hour(mail: Mail, real: RealSe
     assert result(mail.browser.get(again.location).get_data(as_text=True)) == "ok"
 
 
+def test_tests_that_were_begun_at_once_try_a_refused_password_no_more_often(mail: Mail, real: RealServer) -> None:
+    answers = []
+    for _ in range(7):
+        mail.browser.get(mail.url)
+        answers.append(mail.browser.post(mail.url, {**mail.fields(real.port), "password": WRONG, "action": "test"}))
+    assert [answer.status_code for answer in answers] == [303] * 7
+    mail.work()
+    assert real.sign_ins == 5
+    last = mail.browser.get(answers[-1].location).get_data(as_text=True)
+    assert result(last) == "failed"
+    assert "refused this password again and again" in last
+
+
 def test_the_host_is_the_same_however_it_is_written(mail: Mail) -> None:
     limit(mail, "1/hour")
     with mail.world.app.app_context():
