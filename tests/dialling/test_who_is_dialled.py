@@ -137,6 +137,17 @@ def test_a_hostile_server_meets_the_real_worker(scene: Scene, play: str, securit
         assert word not in page
 
 
+def test_a_password_goes_in_the_clear_only_to_an_address_that_the_operator_named(scene: Scene) -> None:
+    port = scene.sandbox.ports["cleartext-auth"]
+    sign_in = {"security": "none", "auth": "auto", "username": "hello@acme.test", "password": "canary-5b1d-password"}
+    before = sum("> AUTH" in line for line in scene.sandbox.of("cleartext-auth"))
+    # Its name leads there now, and may lead elsewhere by the next look-up.
+    scene.names.zone["clear.example"] = [["127.0.0.1"]]
+    assert failed(outcome_of(scene, "clear.example", port, **sign_in)) == [("auth", "auth_needs_tls")]
+    assert sum("> AUTH" in line for line in scene.sandbox.of("cleartext-auth")) == before
+    assert result(outcome_of(scene, "127.0.0.1", port, **sign_in)) == "ok"
+
+
 def test_a_name_that_turns_private_after_it_was_saved_is_not_dialled(scene: Scene) -> None:
     """Campaign mail and test sends are held, and go out once the name leads to where it may lead again."""
     held = ""

@@ -1,10 +1,12 @@
 """Python loads this by itself in every process that has this folder in PYTHONPATH: it writes down whom that one calls.
 
-An audit hook stays until the process ends, sees every call whichever library makes it, and goes along into forks.
+An audit hook stays until the process ends, sees every call whichever library makes it, and goes along into forks. A call
+that would leave the machine is written down and not let through: the test fails, and nobody out there hears of it.
 """
 
 import json
 import os
+import socket
 import sys
 from typing import Any
 
@@ -20,6 +22,8 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         # A datagram on a connected socket carries no address: the connect was written down.
         if address is not None:
             _note(event, sock.family.name, address)
+            if sock.family in (socket.AF_INET, socket.AF_INET6) and not address[0].startswith(("127.", "::1")):
+                raise PermissionError(f"tests may only reach loopback, not {address[0]}")
     elif event in _LOOKUPS or event in _PROGRAMS:
         _note(event, "", args[0])
 
