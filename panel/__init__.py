@@ -8,7 +8,7 @@ from flask import Flask
 from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from panel import db, models, queue
+from panel import db, mark, models, queue
 from panel.config import Settings
 from panel.signin import signins
 from panel.web import access, assets, errors, formats, headers, links, security, sessions
@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["ownpost"] = settings
     db.connect(settings.database_url)
     queue.configure(settings.redis_url)
+    mark.configure(settings)
     _configure(app, settings)
     CSRFProtect(app)
     sessions.install(app, signins)

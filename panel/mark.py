@@ -24,7 +24,6 @@ from typing import Any, Final
 
 import redis
 import structlog
-from flask import current_app
 from sqlalchemy import BigInteger, String, create_engine, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
@@ -89,7 +88,8 @@ class Stop:
 class _Outside:
     """The marks that this process can see, and the newest one that it has seen in the database itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self._lock = threading.Lock()
         self._seen: dict[uuid.UUID, int] = {}
         self._looked_at = -_LOOK_AGAIN
@@ -101,7 +101,7 @@ class _Outside:
         """
         with self._lock:
             if fresh or uid not in self._seen or time.monotonic() > self._looked_at + _LOOK_AGAIN:
-                for found in (_in_redis(), _in_file(_settings().data_dir)):
+                for found in (_in_redis(), _in_file(self.settings.data_dir)):
                     if found is not None:
                         self._note(*found)
                 self._looked_at = time.monotonic()
@@ -114,6 +114,9 @@ class _Outside:
 
     def _note(self, uid: uuid.UUID, generation: int) -> None:
         self._seen[uid] = max(generation, self._seen.get(uid, 0))
+
+
+_process: Final[dict[str, _Outside]] = {}
 
 
 def may_send() -> bool:
@@ -230,7 +233,7 @@ def _row() -> Installation | None:
 
 def _tell(uid: uuid.UUID, generation: int) -> None:
     """Writes the mark outside, once it is sure to be in the database whatever happens to the machine."""
-    settings = _settings()
+    settings = _outside().settings
     _sync(settings.database_url)
     _outside().note(uid, generation)
     text = json.dumps({"uid": str(uid), "generation": generation})
@@ -280,12 +283,10 @@ def _read(text: bytes) -> tuple[uuid.UUID, int] | None:
         return None
 
 
+def configure(settings: Settings) -> None:
+    """Says where this process finds marks. Looks at none yet."""
+    _process["outside"] = _Outside(settings)
+
+
 def _outside() -> _Outside:
-    made = current_app.extensions.setdefault("ownpost.mark", _Outside())
-    assert isinstance(made, _Outside)
-    return made
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["ownpost"]
-    return settings
+    return _process["outside"]

@@ -62,8 +62,15 @@ def send(
         blast.recipients, blast.left_out = reach.recipients, reach.left_out
         if not reach.recipients:
             blast.state, blast.finished_at = "done", db.now()
-        accounts.audit("blast.sent", subject=str(blast_id), user_id=user_id, recipients=reach.recipients)
+        note("blast.sent", blast_id, user_id=user_id, recipients=reach.recipients)
     return True
+
+
+def note(action: str, blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None, **details: Any) -> None:
+    """Writes down what somebody did to a blast, by its subject line. In the current transaction."""
+    version_id = db.session().scalar(select(Blast.version_id).where(Blast.id == blast_id))
+    called = campaigns.get_version(version_id).subject if version_id else ""
+    accounts.audit(action, subject=called, user_id=user_id, blast=str(blast_id), **details)
 
 
 def _check_words(blast_id: uuid.UUID, version_id: uuid.UUID | None, states: tuple[str, ...]) -> None:
@@ -101,7 +108,7 @@ def schedule(
         seen = [] if version_id is None else [Blast.version_id == version_id]
         taken = _change(blast_id, SCHEDULABLE, "scheduled", *seen, scheduled_at=at)
         if taken:
-            accounts.audit("blast.scheduled", subject=str(blast_id), user_id=user_id, at=at.isoformat())
+            note("blast.scheduled", blast_id, user_id=user_id, at=at.isoformat())
         else:
             _check_words(blast_id, version_id, SCHEDULABLE)
     return taken
@@ -112,7 +119,7 @@ def to_draft(blast_id: uuid.UUID) -> bool:
     with db.transaction():
         taken = _change(blast_id, ("scheduled", "asking"), "draft", scheduled_at=None)
         if taken:
-            accounts.audit("blast.unscheduled", subject=str(blast_id))
+            note("blast.unscheduled", blast_id)
     return taken
 
 
@@ -121,7 +128,7 @@ def pause(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
     with db.transaction():
         taken = _change(blast_id, ("sending",), "paused")
         if taken:
-            accounts.audit("blast.paused", subject=str(blast_id), user_id=user_id)
+            note("blast.paused", blast_id, user_id=user_id)
     if taken:
         outbox.pause_blast(blast_id, as_long_as=_is(blast_id, "paused"))
     return taken
@@ -132,7 +139,7 @@ def resume(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
     with db.transaction():
         taken = _change(blast_id, ("paused",), "sending")
         if taken:
-            accounts.audit("blast.resumed", subject=str(blast_id), user_id=user_id)
+            note("blast.resumed", blast_id, user_id=user_id)
     if taken:
         outbox.resume_blast(blast_id, as_long_as=_is(blast_id, "sending"))
     return taken
@@ -143,7 +150,7 @@ def cancel(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
     with db.transaction():
         taken = _change(blast_id, STOPPABLE, "canceled")
         if taken:
-            accounts.audit("blast.canceled", subject=str(blast_id), user_id=user_id)
+            note("blast.canceled", blast_id, user_id=user_id)
     if taken:
         outbox.cancel_blast(blast_id, as_long_as=_is(blast_id, "canceled"), reason=_CANCELED)
         _end_if_over(blast_id, "canceled", "canceled")

@@ -16,7 +16,19 @@ from panel.blasts.audience import Audience
 from panel.blasts.firstwords import HTML, PREHEADER, SUBJECT
 from panel.blasts.models import Blast
 from panel.blasts.rows import Reach
-from panel.blasts.sending import NotNow, ask_about_due, asking, cancel, pause, resume, schedule, send, tick, to_draft
+from panel.blasts.sending import (
+    NotNow,
+    ask_about_due,
+    asking,
+    cancel,
+    note,
+    pause,
+    resume,
+    schedule,
+    send,
+    tick,
+    to_draft,
+)
 from panel.campaigns import service as campaigns
 from panel.campaigns.service import NotificationVersion
 from panel.config import Settings
@@ -99,7 +111,8 @@ def create(campaign_id: uuid.UUID, *, made_by: uuid.UUID | None = None) -> Blast
             id=uuid.uuid4(), campaign_id=campaign_id, version_id=version.id, audience=audience.data(), made_by=made_by
         )
         session.add(blast)
-        accounts.audit("blast.added", subject=str(blast.id), user_id=made_by)
+        session.flush()
+        note("blast.added", blast.id, user_id=made_by)
     return blast
 
 
@@ -122,7 +135,7 @@ def save(blast_id: uuid.UUID, words: Words, audience: Audience, *, made_by: uuid
         if saved is None:
             raise NotNow("Only a draft can be changed, and this blast is one no more.")
         session.refresh(blast)
-        accounts.audit("blast.saved", subject=str(blast_id), user_id=made_by)
+        note("blast.saved", blast_id, user_id=made_by)
     return blast
 
 
@@ -148,7 +161,8 @@ def duplicate(blast_id: uuid.UUID, *, made_by: uuid.UUID | None = None) -> Blast
             made_by=made_by,
         )
         session.add(copy)
-        accounts.audit("blast.added", subject=str(copy.id), user_id=made_by, copy_of=str(blast_id))
+        session.flush()
+        note("blast.added", copy.id, user_id=made_by, copy_of=str(blast_id))
     return copy
 
 
@@ -156,6 +170,7 @@ def remove(blast_id: uuid.UUID) -> None:
     """Throws a draft away. Raises NotNow for anything else. Its words stay: test letters may have been made of them."""
     get(blast_id)
     with db.transaction() as session:
+        note("blast.removed", blast_id)
         gone = session.execute(
             delete(Blast)
             .where(Blast.id == blast_id, Blast.state == "draft")
@@ -164,7 +179,6 @@ def remove(blast_id: uuid.UUID) -> None:
         ).scalar()
         if gone is None:
             raise NotNow("Only a draft can be thrown away, and this blast is one no more.")
-        accounts.audit("blast.removed", subject=str(blast_id))
 
 
 def own_text(blast: Blast, words: Words, audience: Audience) -> str | None:

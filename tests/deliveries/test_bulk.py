@@ -294,7 +294,7 @@ def test_a_new_delivery_has_from_the_old_one_what_the_letter_needs() -> None:
     own = {
         "id", "account_id", "blast_id", "message_id", "date", "made_at", "state", "reason", "priority",
         "next_attempt_at", "expires_at", "trying_since", "held_at", "attempts", "server_id", "server_version",
-        "sent_from", "lease_owner", "lease_until", "fence", "resend_of", "sent_at", "reply",
+        "sent_from", "lease_owner", "lease_until", "fence", "resend_of", "sent_at", "reply", "blanked_at",
     }  # fmt: skip
     columns = {attribute.key for attribute in Delivery.__mapper__.column_attrs}
     assert columns - own == set(again.CARRIED), "say of each new column whether a letter sent again takes it over"

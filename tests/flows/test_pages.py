@@ -37,6 +37,8 @@ SIGNED_IN = [
     "/settings/account",
     "/settings/users",
     "/settings/api-keys",
+    "/settings/data",
+    "/settings/audit",
     "/mailbox",
     "/help",
 ]
@@ -55,6 +57,9 @@ def _pages_of_the_demo(page: Page, system: System) -> list[str]:
     page.goto(f"{campaign}/blasts")
     for link in [str(one.get_attribute("href")) for one in page.locator("table tbody th a").all()]:
         found += [f"{system.url}{link}", f"{system.url}{link}/send"]
+    page.goto(f"{campaign}/participants")
+    page.locator("table tbody th a").first.click()
+    found.append(page.url)
     page.goto(f"{system.url}/deliveries?state=uncertain")
     page.locator("table tbody a").first.click()
     found.append(page.url)
