@@ -8,6 +8,7 @@ import uuid
 from sqlalchemy import delete, select
 
 from panel import db
+from panel.accounts import service as accounts
 from panel.signin.models import SignIn
 
 
@@ -37,7 +38,11 @@ def end(sign_in_id: str, *, account_id: uuid.UUID) -> None:
 def end_others(sign_in_id: str, *, account_id: uuid.UUID, user_id: uuid.UUID) -> None:
     """Puts the cookies of all of the person's sign-ins out of use but one."""
     with db.account_scope(account_id), db.transaction() as session:
-        session.execute(delete(SignIn).where(SignIn.user_id == user_id, SignIn.id != sign_in_id))
+        others = list(session.scalars(select(SignIn).where(SignIn.user_id == user_id, SignIn.id != sign_in_id)))
+        for other in others:
+            session.delete(other)
+        if others:
+            accounts.audit("sign_in.others_ended", user_id=user_id, count=len(others))
 
 
 def of(user_id: uuid.UUID) -> list[SignIn]:
@@ -48,11 +53,14 @@ def of(user_id: uuid.UUID) -> list[SignIn]:
 
 def end_own(user_id: uuid.UUID, sign_in_id: str) -> None:
     """Ends one of the person's own. Raises NotFound for somebody else's. In their account's scope."""
+    if not sign_in_id.isalnum():
+        raise db.NotFound("no such sign-in")
     with db.transaction() as session:
         ended = session.scalar(select(SignIn).where(SignIn.id == sign_in_id, SignIn.user_id == user_id))
         if ended is None:
             raise db.NotFound("no such sign-in")
         session.delete(ended)
+        accounts.audit("sign_in.ended", subject=ended.browser, user_id=user_id)
 
 
 _BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}

@@ -40,8 +40,11 @@ def ids(world: World) -> dict[str, Any]:
     return one_of_everything(world, world.owner)
 
 
-def one_of_everything(world: World, user: Any, number: int = 1) -> dict[str, Any]:
-    """The ids of one row of each kind, made for this person's account, by the name that routes give them."""
+def one_of_everything(world: World, user: Any, number: int = 1, holder: Any = None) -> dict[str, Any]:
+    """The ids of one row of each kind, made for this person's account, by the name that routes give them.
+
+    holder: whose passkey and sign-in; with a passkey, a password alone lets nobody in any more.
+    """
     domain = user.email.partition("@")[2]
     with world.app.app_context(), db.system_scope("tests"):
         spare = accounts.add_user(
@@ -76,10 +79,10 @@ def one_of_everything(world: World, user: Any, number: int = 1) -> dict[str, Any
             )
             key = f"{domain} {number}".encode()
             passkey = Passkey(
-                account_id=user.account_id, user_id=user.id, name="one", credential_id=key, public_key=key
+                account_id=user.account_id, user_id=(holder or spare).id, name="one", credential_id=key, public_key=key
             )
             until = db.now() + dt.timedelta(days=1)
-            sign_in = SignIn(id=uuid.uuid4().hex, account_id=user.account_id, user_id=user.id, until=until)
+            sign_in = SignIn(id=uuid.uuid4().hex, account_id=user.account_id, user_id=(holder or spare).id, until=until)
             db.session().add_all([passkey, sign_in])
         action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=user.id)
         settings.invite(f"new{number}@friends.test", "member", settings.By(user_id=user.id))
