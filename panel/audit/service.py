@@ -16,6 +16,7 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.accounts.service import AuditEntry
 from panel.audit import words
+from panel.message.addresses import one_line
 
 PAGE: Final = 50
 _BATCH: Final = 500
@@ -38,9 +39,9 @@ class Wanted:
     def read(cls, given: Mapping[str, str]) -> Wanted:
         """As an address of the page has it; what makes no sense does not filter."""
         return cls(
-            actor=given.get("actor", "").strip()[:320],
-            action=given.get("action", "").strip()[:64],
-            subject=given.get("subject", "").strip()[:200],
+            actor=one_line(given.get("actor", "")).strip()[:320],
+            action=one_line(given.get("action", "")).strip()[:64],
+            subject=one_line(given.get("subject", "")).strip()[:200],
             since=_day(given.get("since", "")),
             until=_day(given.get("until", "")),
         )
