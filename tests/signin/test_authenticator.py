@@ -23,8 +23,25 @@ STEP = 30
 
 
 def in_a_while(steps: int = 2):
-    """The app has gone on to other codes since it was set up."""
-    return time_machine.travel(time.time() + steps * STEP)
+    """The app has gone on to other codes since it was set up, and shows the present one for another 25 seconds."""
+    return time_machine.travel((time.time() // STEP + steps) * STEP + 5)
+
+
+def near(secret: str) -> set[str]:
+    """The codes that are taken now, or could be in a moment."""
+    return {totp(secret, time.time() + step * STEP) for step in range(-2, 3)}
+
+
+def wrong(secret: str, count: int = 1) -> list[str]:
+    """Codes that look right and are not."""
+    return [code for number in range(count + 5) if (code := f"{number:06}") not in near(secret)][:count]
+
+
+def from_afar(secret: str, step: int) -> str:
+    """A code that was right, or will be, so many steps away."""
+    return next(
+        code for n in range(10, 20) if (code := totp(secret, time.time() + step * n * STEP)) not in near(secret)
+    )
 
 
 def test_it_asks_for_the_code_after_the_password(world: World):
@@ -40,8 +57,7 @@ def test_it_lets_nobody_in_with_another_code(world: World):
     secret, _ = set_up_app(world.client(world.owner))
     with in_a_while():
         browser = give_password(world, world.owner)
-        wrong = f"{(int(totp(secret)) + 1) % 1_000_000:06}"
-        for code in (wrong, "", "nonsense", totp(secret, time.time() - 10 * STEP), totp(secret, time.time() + 600)):
+        for code in (*wrong(secret), "", "nonsense", from_afar(secret, -1), from_afar(secret, 1)):
             answer = browser.post("/login/second", {"code": code})
             assert answer.status_code == 422
             assert not browser.signed_in()
@@ -56,8 +72,9 @@ def test_it_takes_a_code_once(world: World):
 
 
 def test_it_takes_the_code_that_set_it_up_no_more(world: World):
+    before = time.time()
     secret, _ = set_up_app(world.client(world.owner))
-    assert give_password(world, world.owner).post("/login/second", {"code": totp(secret)}).status_code == 422
+    assert give_password(world, world.owner).post("/login/second", {"code": totp(secret, before)}).status_code == 422
 
 
 def test_it_takes_a_code_with_a_blank_and_of_a_clock_that_is_a_little_off(world: World):
@@ -72,8 +89,8 @@ def test_it_lets_codes_be_tried_a_few_times_only(world: World):
     secret, _ = set_up_app(world.client(world.owner))
     with in_a_while():
         browser = give_password(world, world.owner)
-        for number in range(5):
-            assert browser.post("/login/second", {"code": f"00000{number}"}).status_code == 422
+        for code in wrong(secret, 5):
+            assert browser.post("/login/second", {"code": code}).status_code == 422
         refused = browser.post("/login/second", {"code": totp(secret)})
         assert refused.status_code == 429
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
@@ -163,7 +180,9 @@ def test_it_shows_the_key_only_until_it_is_set_up(world: World):
 def test_it_changes_nothing_until_a_code_has_proved_the_app(world: World):
     browser = world.client(world.owner)
     browser.post("/settings/security/authenticator")
-    answer = browser.post("/settings/security/authenticator/confirm", {"code": "000000"})
+    page = browser.get("/settings/security/authenticator").get_data(as_text=True)
+    (code,) = wrong(re.search(r"<code>([A-Z2-7]{32})</code>", page)[1])
+    answer = browser.post("/settings/security/authenticator/confirm", {"code": code})
     assert answer.status_code == 422
     assert "not right" in answer.get_data(as_text=True)
     assert world.client(world.owner).signed_in()
