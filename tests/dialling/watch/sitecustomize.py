@@ -1,7 +1,7 @@
 """Python loads this by itself in every process that has this folder in PYTHONPATH: it writes down whom that one calls.
 
-An audit hook stays until the process ends, sees every call whichever library makes it, and goes along into forks. A call
-that would leave the machine is written down and not let through: the test fails, and nobody out there hears of it.
+An audit hook stays until the process ends, sees every call whichever library makes it, and goes along into forks. What
+would leave the machine is written down and not let through: the test fails, and nobody out there hears of it.
 """
 
 import json
