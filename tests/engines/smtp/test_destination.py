@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panel.smtp.addresses import SPECIAL_IPV4, SPECIAL_IPV6, carried_ipv4, is_metadata, is_public
@@ -235,6 +235,7 @@ def test_it_names_the_bad_entry_of_a_policy(ports: str, allow: str, named: str) 
 # ---- addresses
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_it_judges_what_an_ipv6_form_carries(address: Any) -> None:
     bits = int(address)
@@ -270,12 +271,14 @@ NOT_PUBLIC_BUT_GLOBAL = [
 MAPPED, NAT64 = ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96")
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_it_agrees_with_an_independent_list_on_ipv4(address: Any) -> None:
     excepted = any(address in block for block in NOT_PUBLIC_BUT_GLOBAL if block.version == 4)
     assert is_public(address) == (address.is_global and not excepted)
 
 
+@settings(deadline=None)
 @given(st.one_of(st.ip_addresses(v=6), st.builds(IPv6Address, st.integers(0x2000 << 112, (0x4000 << 112) - 1))))
 def test_it_agrees_with_an_independent_list_on_ipv6(address: Any) -> None:
     judge_ipv6(address)
@@ -301,6 +304,7 @@ def test_it_agrees_with_it_at_the_edges_of_every_block() -> None:
                 judge_ipv6(IPv6Address(bits))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=6))
 def test_it_finds_the_ipv4_that_the_standard_library_finds_in_an_ipv6(address: Any) -> None:
     carried = carried_ipv4(address)
