@@ -112,8 +112,29 @@ def add_user(email: str, account_name: str, role: str) -> None:
 @with_database
 def forget_second_factor(email: str) -> None:
     """Let somebody in by password alone who has lost app, passkeys and recovery codes."""
-    from panel.accounts import service as accounts
     from panel.signin import service as signin
+
+    found = _login(email)
+    with db.account_scope(found.account_id):
+        signin.forget_everything(signin.By(found))
+    click.echo(f"{found.email} now signs in by password alone, and is told so by letter.")
+
+
+@user.command(name="sign-out")
+@click.argument("email")
+@with_database
+def sign_out(email: str) -> None:
+    """End all sign-ins of somebody, wherever they are."""
+    from panel.signin import signins
+
+    found = _login(email)
+    with db.account_scope(found.account_id):
+        signins.end_all(found)
+    click.echo(f"{found.email} is signed out everywhere.")
+
+
+def _login(email: str) -> Any:
+    from panel.accounts import service as accounts
 
     with db.system_scope("an operator looks for a login"):
         try:
@@ -122,9 +143,7 @@ def forget_second_factor(email: str) -> None:
             raise click.ClickException(str(error)) from None
     if found is None:
         raise click.ClickException(f"Nobody signs in with {email}.")
-    with db.account_scope(found.account_id):
-        signin.forget_everything(signin.By(found))
-    click.echo(f"{found.email} now signs in by password alone, and is told so by letter.")
+    return found
 
 
 def _hash_of_password() -> str:

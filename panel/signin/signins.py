@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 
 from panel import db
 from panel.accounts import service as accounts
+from panel.accounts.service import User
 from panel.signin.models import SignIn
 
 
@@ -43,6 +44,13 @@ def end_others(sign_in_id: str, *, account_id: uuid.UUID, user_id: uuid.UUID) ->
             session.delete(other)
         if others:
             accounts.audit("sign_in.others_ended", user_id=user_id, count=len(others))
+
+
+def end_all(user: User) -> None:
+    """Puts the cookies of all of somebody's sign-ins out of use. In their account's scope."""
+    with db.transaction() as session:
+        session.execute(delete(SignIn).where(SignIn.user_id == user.id))
+        accounts.audit("sign_in.all_ended", subject=user.email)
 
 
 def of(user_id: uuid.UUID) -> list[SignIn]:

@@ -208,3 +208,14 @@ def test_it_lets_somebody_in_who_has_lost_their_second_factor(world: World, shel
         letters = [letter.values["text"] for letter in session.query(Delivery).order_by(Delivery.id)]
     assert "turned off by the person who runs this Ownpost" in letters[-1]
     assert shell.run("user", "forget-second-factor", "nobody@acme.test").returncode == 1
+
+
+def test_it_signs_somebody_out_everywhere(world: World, shell: Shell):
+    here, there, other = world.client(world.owner), world.client(world.owner), world.client(world.member)
+    done = shell.run("user", "sign-out", "Owner@acme.test")
+    assert (done.returncode, done.stdout) == (0, "owner@acme.test is signed out everywhere.\n")
+    assert (here.signed_in(), there.signed_in(), other.signed_in()) == (False, False, True)
+    with world.acme_scope() as session:
+        [entry] = session.query(accounts.AuditEntry).filter_by(action="sign_in.all_ended")
+    assert (entry.actor_kind, entry.subject) == ("operator", "owner@acme.test")
+    assert shell.run("user", "sign-out", "nobody@acme.test").returncode == 1
