@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from panel import cli_data, cli_keys, db
-from panel.accounts.service import SCOPES
+from panel.accounts.service import SCOPES, User
 from panel.cli_sandbox import sandbox
 from panel.clikit import account_named, load_settings, with_database
 from panel.web import logs
@@ -133,7 +133,7 @@ def sign_out(email: str) -> None:
     click.echo(f"{found.email} is signed out everywhere.")
 
 
-def _login(email: str) -> Any:
+def _login(email: str) -> User:
     from panel.accounts import service as accounts
 
     with db.system_scope("an operator looks for a login"):
