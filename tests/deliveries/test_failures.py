@@ -151,7 +151,7 @@ def test_a_server_that_hangs_up_after_every_final_dot_leaves_few_uncertain_and_r
 def test_a_platform_server_that_hangs_up_after_the_final_dot_gets_no_other_letter_for_a_while(post: Post) -> None:
     with ScriptedServer(_after_the_dot) as platform:
         url = f"smtp://127.0.0.1:{platform.port}?security=none"
-        post.world.reconfigure(OWNPOST_PLATFORM_SMTP_URL=url, OWNPOST_SLICE_SECONDS="1")
+        post.world.reconfigure(OWNPOST_PLATFORM_SMTP_URL=url, OWNPOST_SLICE_SECONDS="4")
         for number in range(20):
             post.welcome(f"p{number}@friends.test")
         post.send()
