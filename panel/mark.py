@@ -100,7 +100,8 @@ class _Outside:
         uid None: of a database that does not say which it is, that of any installation that was here.
         """
         with self._lock:
-            if fresh or uid not in self._seen or time.monotonic() > self._looked_at + _LOOK_AGAIN:
+            missing = uid is not None and uid not in self._seen
+            if fresh or missing or time.monotonic() > self._looked_at + _LOOK_AGAIN:
                 for found in (_in_redis(), _in_file(self.settings.data_dir)):
                     if found is not None:
                         self._note(*found)
