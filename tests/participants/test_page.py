@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from sqlalchemy import func, select
 
 from panel.campaigns import service as campaigns
 from panel.campaigns.service import Campaign, Details
@@ -103,7 +104,7 @@ def test_it_lets_an_owner_add_a_referrer_and_mails_nobody(world: World, campaign
         found = participants.find(campaign.id, "robin@example.com")
         assert found is not None
         assert found.joined_at is not None
-        assert session.query(Delivery).count() == 0
+        assert session.scalar(select(func.count()).select_from(Delivery)) == 0
 
 
 @pytest.mark.parametrize("fields", [{"email": ""}, {"email": "robin"}, {"email": "a@b.example", "first_name": "R\nx"}])
