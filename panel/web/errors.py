@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from flask import Flask, Response, make_response, render_template, request
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
@@ -33,6 +34,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(db.NotFound, lambda _error: page(404))
     app.register_error_handler(Exception, _unexpected)
+    app.after_request(_note_refused)
 
 
 def page(status: int, detail: str | None = None) -> Response:
@@ -47,6 +49,15 @@ def page(status: int, detail: str | None = None) -> Response:
     return make_response(
         render_template("errors/error.html", status=status, title=title, detail=detail, way_out=way_out), status
     )
+
+
+def _note_refused(answer: Response) -> Response:
+    # Who tries what is not theirs may try more. That a sign-in has ended, which pages answer 401 to, means nothing.
+    if answer.status_code == 403 or (answer.status_code == 401 and problems.wanted()):
+        user = current_user.id if current_user.is_authenticated else None
+        told = {"status": answer.status_code, "method": request.method, "path": request.path}
+        log.warning("not allowed", **told, address=request.remote_addr, user=user)
+    return answer
 
 
 def _http(error: HTTPException) -> Response | HTTPException:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.world import World
 
 NASTY = 'a"\nlevel=error event="forged"\r\x1b[31m\x9b\u2028end'
 PROGRAM = f"""
@@ -28,3 +34,23 @@ def test_it_writes_one_line_without_control_characters_whatever_a_value_holds():
     assert all(line.isprintable() for line in lines)
     assert [line.startswith(("timestamp=", "WARNING library: ")) for line in lines] == [True] * 3
     assert all("forged" in line and "end" in line for line in lines)
+
+
+def refusals(logs: list[Any]) -> list[tuple[Any, ...]]:
+    return [(one["status"], one["method"], one["path"], one["user"]) for one in logs if one["event"] == "not allowed"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_notes_who_tried_what_is_not_theirs(world: World):
+    member = world.client(world.member)
+    with capture_logs() as logs:
+        assert member.get("/settings/api-keys").status_code == 403
+        assert world.client().get("/settings/api-keys").status_code == 302
+        assert (
+            world.client().get("/api/v1/deliveries/1", headers={"Authorization": "Bearer a-guess"}).status_code == 401
+        )
+    assert refusals(logs) == [
+        (403, "GET", "/settings/api-keys", world.member.id),
+        (401, "GET", "/api/v1/deliveries/1", None),
+    ]
+    assert "a-guess" not in repr(logs)
