@@ -32,7 +32,7 @@ from panel.process import die_with_parent
 from panel.smtp.settings import Security
 from panel.smtp.steps import Step, StepEvent, StepState
 from panel.suppressions import service as suppressions
-from panel.web.sse import MAX_STREAMS
+from panel.web.sse import MAX_OF_ACCOUNT
 from tests.support.wait import wait_for
 
 EMAIL, PASSWORD = "reader@acme.example", "a long password for benchmarks"
@@ -114,7 +114,7 @@ def pages_and_streams(bench: Bench) -> list[Line]:
     """The three lists of fifty rows, one reader; then the same, and steps, with many streams open."""
     lines: list[Line] = []
     wanted = bench.sizes.streams
-    processes = wanted // MAX_STREAMS + 2  # who gets a stream is up to the kernel, so there must be some to spare
+    processes = wanted // MAX_OF_ACCOUNT + 2  # who gets a stream is up to the kernel, so there must be some to spare
     for store in bench.stores:
         laid = store.lay("pages", port=programs.free_port(), people=_ROWS, letters=_ROWS)
         ground = store.fresh("pages", laid)

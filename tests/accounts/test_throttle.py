@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from werkzeug.test import TestResponse
 
-from panel.web import throttle
+from panel.web import limits, throttle
 from tests.support.redisserver import RedisServer
 from tests.support.world import PASSWORD, Browser, World
 
@@ -137,7 +137,7 @@ def test_it_does_not_count_sign_ins_that_succeed(world: World, monkeypatch: pyte
 def test_it_takes_a_network_of_ipv6_for_one_address(world: World, one: str, other: str, alike: bool):
     def counted(address: str) -> str:
         with world.app.test_request_context(environ_base={"REMOTE_ADDR": address}):
-            return throttle._address()
+            return limits.caller()
 
     assert (counted(one) == counted(other)) is alike
 

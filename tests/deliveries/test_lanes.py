@@ -111,11 +111,11 @@ def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_
         stuck = post.welcome("stuck@friends.test")
         post.campaign_id = second_campaign(post, working.port)
         allowed = f"127.0.0.1:{slow.port},127.0.0.1:{working.port}"
-        post.world.reconfigure(OWNPOST_SMTP_ALLOW=allowed, OWNPOST_SLICE_SECONDS="0.2")
+        post.world.reconfigure(OWNPOST_SMTP_ALLOW=allowed, OWNPOST_SLICE_SECONDS="1.5")
         drain = threading.Thread(target=post.send)
         drain.start()
         assert slow.has_it.wait(10)
-        time.sleep(0.5)  # the slice is over
+        time.sleep(1.8)  # the slice is over
         quick = post.welcome("quick@friends.test")
         working.wait_for(1, timeout=10)
         assert post.get(stuck).state == "sending"

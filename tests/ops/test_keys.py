@@ -52,6 +52,7 @@ def test_it_seals_anew_and_says_what_may_go(mail: Mail, shell: Shell):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         f"mail_servers: 2 sealed with {new_id}\n"
+        f"totp_keys: 0 sealed with {new_id}\n"
         f"Nothing needs {OLD} any more: take it out of OWNPOST_ENCRYPTION_KEYS and restart.\n"
     )
     assert f"nothing needs {OLD} any more" in shell.run("doctor", **both).stdout

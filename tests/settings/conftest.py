@@ -33,7 +33,11 @@ def link(world: World) -> str:
 def audited(world: World) -> list[tuple[str, str]]:
     """What Acme's audit log says of people, with the subject of each line."""
     with world.acme_scope() as session:
-        found = select(AuditEntry).where(AuditEntry.action.startswith("user.")).order_by(AuditEntry.at)
+        found = (
+            select(AuditEntry)
+            .where(AuditEntry.action.startswith("user."), AuditEntry.action != "user.added")
+            .order_by(AuditEntry.at)
+        )
         return [(one.action, one.subject) for one in session.scalars(found)]
 
 

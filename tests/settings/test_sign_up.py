@@ -186,13 +186,18 @@ def test_it_leaves_no_address_in_redis(open_world: World, redis_client: Any) -> 
     assert not [key for key in keys if NEW in key or "192.0.2.7" in key]
 
 
+def tick(world: World) -> None:
+    with world.app.app_context():
+        ticker._tick(world.settings)
+
+
 def test_it_forgets_accounts_that_nobody_confirmed(open_world: World) -> None:
     world = open_world
     sign_up(world)
     sign_up(world, "quick@beans.test", "Quick")
     join(world, link(world))
     age(world, days=8)
-    ticker._tick(world.settings)
+    tick(world)
     assert names(world) == {"Acme", "Other", "Quick"}
     assert count(world, Invitation) == 0
 
@@ -203,15 +208,15 @@ def test_it_keeps_a_sign_up_while_its_link_works_and_invitations_longer(open_wor
     with world.acme_scope(), world.app.test_request_context():
         service.invite("late@acme.test", "member", service.By())
     age(world, days=6)
-    ticker._tick(world.settings)
+    tick(world)
     assert names(world) == {"Acme", "Other", "Beans"}
     age(world, days=8)
-    ticker._tick(world.settings)
+    tick(world)
     assert names(world) == {"Acme", "Other"}
     with world.acme_scope():
         assert len(service.invitations()) == 1
     age(world, days=29)
-    ticker._tick(world.settings)
+    tick(world)
     assert count(world, Invitation) == 0
 
 
