@@ -64,6 +64,9 @@
     form.submit();
   }
 
+  // A press before this script is there would be lost, so the buttons come switched off.
+  for (const button of document.querySelectorAll("[data-passkey-start]")) button.disabled = false;
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-passkey-start]");
     if (button) start(button.form);

@@ -73,7 +73,7 @@ def test_a_passkey_is_added_and_asked_for(page: Page, url: str, world: World) ->
     page.get_by_label("Name of the passkey").fill("My laptop")
     page.get_by_role("button", name="Add a passkey").click()
     page.get_by_role("button", name="Make the passkey").click()
-    expect(page.get_by_role("heading", name="Your recovery codes")).to_be_visible()
+    expect(page.get_by_role("heading", name="Your recovery codes")).to_be_visible(timeout=25_000)
     expect(page.locator("#recovery-codes li")).to_have_count(10)
     page.get_by_role("link", name="I have kept them").click()
     expect(page.get_by_text("My laptop")).to_be_visible()

@@ -323,6 +323,7 @@ class ScriptedServer:
         self._threads: list[threading.Thread] = []
         self._peers: list[Peer] = []
         self._problems: list[BaseException] = []
+        self._growing = threading.Lock()
         self._listening = threading.Thread(target=self._listen, name="scripted-server", daemon=True)
 
     @property
@@ -360,7 +361,9 @@ class ScriptedServer:
 
     def finish(self) -> None:
         """Wait until the scripts begun so far have ended."""
-        for thread in self._threads:
+        with self._growing:
+            begun = list(self._threads)
+        for thread in begun:
             thread.join(PATIENCE)
             assert not thread.is_alive(), "the script did not end"
 
@@ -376,9 +379,10 @@ class ScriptedServer:
             peer = Peer(sock, self._stopped)
             script = self._scripts[min(len(self._peers), len(self._scripts) - 1)]
             thread = threading.Thread(target=self._play, args=(script, peer), name="scripted-peer", daemon=True)
-            self._peers.append(peer)
-            thread.start()
-            self._threads.append(thread)
+            with self._growing:
+                self._peers.append(peer)
+                self._threads.append(thread)
+                thread.start()
 
     def _play(self, script: Script, peer: Peer) -> None:
         try:

@@ -17,6 +17,7 @@ from panel.sandbox.misdeeds import EVERYDAY, HOSTILE, PLAYS
 from panel.smtp.outcome import FailureCode
 from tests.engines.smtp.alone import Alone
 from tests.support.sandbox import Sandbox
+from tests.support.wait import wait_for
 
 USERNAME, PASSWORD = "owner@example.org", "Canary-Passw0rd€ 7"
 # A tenth of what a connection test gives each wait, for servers that make us wait.
@@ -115,6 +116,8 @@ def test_it_tries_a_refused_password_once_and_never_shows_it(playing: Playing, m
     found = playing.meet("password-echo", auth=method)
     assert found["code"] == FailureCode.AUTH_FAILED
     assert re.fullmatch(r"535 5\.7\.8 (\[hidden\] )+is (\[hidden\])?, wrong", found["reply"])
+    # What the sandbox shows comes a moment after what it says.
+    wait_for(lambda: playing.sign_ins("password-echo") > before, 10, what="the sandbox's line")
     assert playing.sign_ins("password-echo") == before + 1
 
 
