@@ -221,6 +221,7 @@ def press(world: World, rule: Rule, step: Step, found: Ids) -> str | None:
     had, known = content(), len(entries())
     answer = browser.post(url, fields, environ_overrides={"REMOTE_ADDR": "203.0.113.9"})
     answer.get_data()
+    answer.close()
     written = entries()[known:]
     changed = [name for name, rows in content().items() if rows != had[name]]
     if changed and not written:

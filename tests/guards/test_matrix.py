@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from panel import db, live
 from panel.accounts import service as accounts
 from panel.accounts.models import Account, ApiKey
 from panel.blasts import progress
+from panel.data import routes as data
 from panel.mark import Installation
 from panel.testsend import service as testsend
 from panel.web import access
@@ -67,8 +69,9 @@ class Call:
 
 
 @pytest.fixture
-def world(world: World, tmp_path: Any) -> World:
-    """With every blueprint that there can be."""
+def world(world: World, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> World:
+    """With every blueprint that there can be, and nobody else's export under way."""
+    monkeypatch.setattr(data, "_exports", threading.BoundedSemaphore(2))
     world.reconfigure(OWNPOST_MAILBOX_DIR=str(tmp_path), OWNPOST_LIMIT_TESTS="1000/minute")
     return world
 
@@ -93,8 +96,10 @@ def ask(browser: Browser, method: str, url: str, data: dict[str, Any] | None = N
         answer = browser.get(url, query_string=data, **options)
     else:
         answer = browser.post(url, data, method=method, **options)
-    if answer.mimetype == "text/event-stream":
-        answer.close()
+    if answer.mimetype == "application/zip":
+        answer.get_data()
+    if answer.mimetype in ("text/event-stream", "application/zip"):
+        answer.close()  # they hold a place for as long as they are open
     return answer
 
 

@@ -32,9 +32,7 @@ class NameServer:
         self.silent: set[str] = set()
         self.failing: set[str] = set()
         self.asked: list[tuple[str, str]] = []
-        self._datagrams = socket.socket(type=socket.SOCK_DGRAM)
-        self._datagrams.bind(("127.0.0.1", 0))
-        self._streams = socket.create_server(self._datagrams.getsockname())
+        self._datagrams, self._streams = _one_port_for_both()
         self._wake_receiver, self._wake_sender = socket.socketpair()
         self._serving = threading.Thread(target=self._serve, name="name-server", daemon=True)
 
@@ -112,3 +110,15 @@ def _within(answer: dns.message.Message, most: int) -> bytes:
     answer.answer.clear()
     answer.flags |= dns.flags.TC
     return answer.to_wire()
+
+
+def _one_port_for_both() -> tuple[socket.socket, socket.socket]:
+    """A port that is free for datagrams may be taken for streams: then another one is tried."""
+    for _ in range(50):
+        datagrams = socket.socket(type=socket.SOCK_DGRAM)
+        datagrams.bind(("127.0.0.1", 0))
+        try:
+            return datagrams, socket.create_server(datagrams.getsockname())
+        except OSError:
+            datagrams.close()
+    raise OSError("no port is free for both datagrams and streams")
