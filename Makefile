@@ -24,8 +24,8 @@ else
 endif
 	@touch $@
 
-up: setup  ## Start everything on this machine, with a demo account
-	@$(BIN)/ownpost up --demo
+up: setup  ## Start everything on this machine, with a demo account (PORT=8001 for another port)
+	@$(BIN)/ownpost up --demo$(if $(PORT), --port $(PORT))
 
 test: setup  ## Run the whole test suite, the linters and the type check
 	@$(BIN)/python -m tests.run

@@ -7,7 +7,6 @@ Reads the environment of an Ownpost process. Prints {"seconds", "sent", "attempt
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from panel import create_app, db
+from panel import create_app, db, process
 from panel.config import Settings
 from panel.deliveries import service as deliveries
 from panel.outbox import states
@@ -28,7 +27,7 @@ _AT_ONCE, _MOST_IN_VAIN = 0.05, 100
 def main(count: int) -> None:
     """Drains what is due in this process, then looks whether every letter is recorded."""
     app = create_app(Settings.from_env())
-    gc.freeze()
+    process.prepare_for_lanes()
     with app.app_context():
         began, processor = time.perf_counter(), time.process_time()
         _drain()

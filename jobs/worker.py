@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import re
 import signal
@@ -77,7 +76,7 @@ def run(settings: Settings, *, name: str, count: int) -> None:
 def _work(settings: Settings, name: str) -> None:
     process.open_as_many_files_as_allowed()
     app = create_app(settings)
-    gc.freeze()
+    process.prepare_for_lanes()
     process.notify_ready()
     with app.app_context():
         OwnpostWorker(name).work(logging_level="WARNING")

@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from panel import db, mark, models, queue
 from panel.config import Settings
 from panel.signin import signins
-from panel.web import access, assets, errors, formats, headers, links, security, sessions
+from panel.web import access, assets, errors, formats, headers, links, security, sessions, uploads
 
 __all__ = ["create_app", "models"]
 
@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     queue.configure(settings.redis_url)
     mark.configure(settings)
     _configure(app, settings)
+    uploads.install(app)
     CSRFProtect(app)
     sessions.install(app, signins)
     access.install(app)

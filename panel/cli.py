@@ -26,10 +26,15 @@ main.add_command(sandbox)
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="The port to listen on.")
 @click.option(
-    "--data-dir", default="var", show_default=True, envvar="OWNPOST_DATA_DIR", type=click.Path(path_type=Path)
+    "--data-dir",
+    default="var",
+    show_default=True,
+    envvar="OWNPOST_DATA_DIR",
+    type=click.Path(path_type=Path),
+    help="Where database, keys and the mailbox are kept.",
 )
 @click.option("--workers", default=2, show_default=True, help="Delivery workers.")
 @click.option("--demo", is_flag=True, help="Add an account with a campaign, participants and past deliveries.")
@@ -41,9 +46,9 @@ def up(host: str, port: int, data_dir: Path, workers: int, demo: bool) -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True)
-@click.option("--processes", default=1, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="The port to listen on.")
+@click.option("--processes", default=1, show_default=True, help="How many serve side by side.")
 def web(host: str, port: int, processes: int) -> None:
     """Serve the panel."""
     from panel import server
@@ -52,8 +57,14 @@ def web(host: str, port: int, processes: int) -> None:
 
 
 @main.command()
-@click.option("--queue", "name", required=True, type=click.Choice(["interactive", "delivery", "housekeeping"]))
-@click.option("--count", default=1, show_default=True, help="Processes.")
+@click.option(
+    "--queue",
+    "name",
+    required=True,
+    type=click.Choice(["interactive", "delivery", "housekeeping"]),
+    help="Tests, letters, or all the rest.",
+)
+@click.option("--count", default=1, show_default=True, help="How many work side by side.")
 def worker(name: str, count: int) -> None:
     """Work on one queue."""
     from jobs import worker as workers
@@ -91,7 +102,13 @@ def user() -> None:
 @user.command(name="add")
 @click.argument("email")
 @click.option("--account", "account_name", required=True, help="The account's name; it is made if need be.")
-@click.option("--role", default="owner", show_default=True, type=click.Choice(["owner", "member"]))
+@click.option(
+    "--role",
+    default="owner",
+    show_default=True,
+    type=click.Choice(["owner", "member"]),
+    help="Members may not change servers, addresses, people and keys.",
+)
 @with_database
 def add_user(email: str, account_name: str, role: str) -> None:
     """Add a person; the password comes from the prompt, or from the first line of stdin."""
@@ -165,7 +182,7 @@ def apikey() -> None:
 
 
 @apikey.command(name="add")
-@click.option("--account", "account_name", required=True)
+@click.option("--account", "account_name", required=True, help="The name of the account that it is for.")
 @click.option("--label", default="", help="What it is for.")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="Repeatable; without any: all.")
 @with_database
@@ -210,7 +227,7 @@ def resume(name: str) -> None:
 
 @account.command()
 @click.argument("name")
-@click.option("--platform-per-day", required=True, type=click.IntRange(min=0))
+@click.option("--platform-per-day", required=True, type=click.IntRange(min=0), help="Letters a day; 0: none.")
 @with_database
 def limit(name: str, platform_per_day: int) -> None:
     """Say how many letters a day it may send by the platform server."""

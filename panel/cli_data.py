@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -71,6 +74,21 @@ def _explain(stopped: mark.Stop, doubtful: int) -> None:
     click.echo("  ownpost db restored --release      send them: nothing was sent after the backup was made.")
 
 
+@contextmanager
+def _new_file(file: Path) -> Iterator[BinaryIO]:
+    """A file that has its name once it is whole, readable by its owner only: half of an export looks like one."""
+    if file.exists():
+        raise click.ClickException(f"{file} is there already.")
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # with mode 0600
+    try:
+        with os.fdopen(handle, "wb") as out:
+            yield out
+        Path(name).rename(file)
+    except BaseException:
+        Path(name).unlink()
+        raise
+
+
 @click.command(name="export")
 @click.argument("name")
 @click.option("--to", "file", required=True, type=click.Path(path_type=Path), help="The ZIP to write.")
@@ -81,11 +99,7 @@ def export_account(name: str, file: Path) -> None:
 
     with db.system_scope("an operator exports an account"):
         account_id = account_named(name).id
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise click.ClickException(f"{file} is there already.") from None
-    with os.fdopen(handle, "wb") as out:
+    with _new_file(file) as out:
         with db.account_scope(account_id):
             pieces = data.export()
         for piece in pieces:

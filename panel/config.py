@@ -6,11 +6,15 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import parseaddr
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+
+from redis.connection import parse_url
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from panel.crypto import Keyring
 from panel.message.addresses import InvalidAddress, normalise
@@ -19,6 +23,8 @@ from panel.smtp.resolver import OwnResolver
 from panel.smtp.settings import ServerSettings, parse_smtp_url
 
 T = TypeVar("T")
+
+_ENCODED = "special characters in user and password must be percent-encoded"
 
 
 class ConfigError(Exception):
@@ -52,9 +58,9 @@ class Settings:
     """Everything the environment says, typed."""
 
     data_dir: Path
-    database_url: str
-    redis_url: str
-    secret_key: str
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    secret_key: str = field(repr=False)
     keyring: Keyring
     public_url: str
     platform_server: ServerSettings
@@ -166,16 +172,25 @@ def _days(value: str) -> int | None:
 
 
 def _database_url(value: str) -> str:
-    if value.startswith(("sqlite:///", "postgresql+psycopg://")):
-        return value
     if value.startswith(("postgres://", "postgresql://")):
-        return "postgresql+psycopg://" + value.split("://", 1)[1]
-    raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        value = "postgresql+psycopg://" + value.split("://", 1)[1]
+    if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+    try:
+        make_url(value)
+    except (ArgumentError, ValueError):
+        # The library's own message may quote a piece of the password, so it is not passed on; nor is Redis'.
+        raise ValueError(f"is no URL of the form postgresql+psycopg://user:pass@host:5432/name; {_ENCODED}") from None
+    return value
 
 
 def _redis_url(value: str) -> str:
     if not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must start with redis://, rediss:// or unix://")
+    try:
+        parse_url(value)  # type: ignore[no-untyped-call]  # redis ships no type for it
+    except ValueError:
+        raise ValueError(f"is no URL of the form redis://user:pass@host:6379/0; {_ENCODED}") from None
     return value
 
 

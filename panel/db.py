@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from psycopg.errors import DeadlockDetected
 from sqlalchemy import (
     JSON,
     CursorResult,
@@ -31,8 +32,10 @@ from sqlalchemy import (
     event,
     insert,
     literal,
+    text,
 )
 from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -48,6 +51,13 @@ ModelT = TypeVar("ModelT", bound="AccountOwned")
 
 _WRITE = "ownpost_write"
 _BREATH = 0.12  # seconds
+_NAME = "ownpost"  # of our sessions on PostgreSQL; nobody else's are broken off
+_END_FROZEN = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user AND application_name = :name"
+    " AND xact_start IS NOT NULL AND wait_event = 'ClientRead'"
+    " AND state_change < clock_timestamp() - make_interval(secs => :seconds)"
+)
 
 
 class NoScope(RuntimeError):
@@ -169,7 +179,8 @@ def connect(url: str) -> Engine:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=8, max_overflow=24, pool_timeout=10, pool_pre_ping=True)
+    named = {"application_name": _NAME}
+    return create_engine(url, pool_size=8, max_overflow=24, pool_timeout=10, pool_pre_ping=True, connect_args=named)
 
 
 def _sqlite_engine(url: str) -> Engine:
@@ -309,6 +320,24 @@ def breathe() -> None:
     looks again every 100 ms only. In no transaction."""
     if _current().session.get_bind().dialect.name == "sqlite":
         time.sleep(_BREATH)
+
+
+def end_frozen(seconds: float) -> int:
+    """Breaks off our sessions that have stood still in a transaction for so long; says how many. In no scope.
+
+    A process that is frozen, or on a machine that is gone without a word, keeps the rows locked that it was about to
+    change. PostgreSQL's own idle_in_transaction_session_timeout does not see those that have just ended a pipeline.
+    What SQLite keeps locked nobody can free.
+    """
+    if engine().dialect.name != "postgresql":
+        return 0
+    with engine().connect() as connection:
+        return len(connection.execute(_END_FROZEN, {"name": _NAME, "seconds": seconds}).all())
+
+
+def is_collision(error: DBAPIError) -> bool:
+    """Whether somebody else was at the same rows at the same time. Anything else is trouble."""
+    return isinstance(error, IntegrityError) or isinstance(error.orig, DeadlockDetected)
 
 
 def owned(model: type[ModelT], key: uuid.UUID | int) -> ModelT:

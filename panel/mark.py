@@ -6,7 +6,7 @@ Such a one may hold letters as waiting that were sent long ago: nothing is sent 
 
 Who sends asks `may_send` with every claim. Who has no mark to compare with, as after a start with an empty Redis on a
 machine without the file, waits for the ticker's word; and the ticker asks a person if there is none for a database that
-has sent before. What a process has seen itself is a mark, too.
+has sent before or in which something waits. What a process has seen itself is a mark, too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FILE: Final = "mark.json"
 OLDER: Final = "older"
 """The database is older than what is known of it outside."""
 UNKNOWN: Final = "unknown"
-"""It has sent before, and nothing outside knows it."""
+"""It has sent before, or letters wait in it, and nothing outside knows it."""
 BACKUP: Final = "backup"
 """It is a copy that was made as a backup."""
 
@@ -49,7 +49,7 @@ ASKED: Final = "asked"
 
 WORDS: Final = {
     OLDER: "the database is older than it was, so it was restored from a backup",
-    UNKNOWN: "nothing here knows this database, which has sent before: is it a copy, or a backup on a new machine?",
+    UNKNOWN: "nothing here knows this database, which holds letters: is it a copy, or a backup on a new machine?",
     BACKUP: "the database is a copy that was made as a backup",
     ASKED: "you asked for it",
 }
@@ -146,10 +146,11 @@ def stop() -> Stop | None:
     return Stop(at=row.stopped_at, because=because, as_of=row.bumped_at, through=row.stopped_through)
 
 
-def turn(*, has_sent: Callable[[], bool], newest: Callable[[], int]) -> bool:
+def turn(*, may_repeat: Callable[[], bool], newest: Callable[[], int]) -> bool:
     """One round of the ticker; whether this database may send. In a system scope.
 
-    has_sent: whether it knows of letters that were sent; newest: its newest delivery's number.
+    may_repeat: whether, if it is an old copy, anything could be sent twice: it knows of letters that were sent, or some
+    wait in it; newest: its newest delivery's number.
     """
     known = _row()
     # Before the database is read again: what is outside is never ahead of what is read after it.
@@ -159,9 +160,12 @@ def turn(*, has_sent: Callable[[], bool], newest: Callable[[], int]) -> bool:
         if row is None:
             row = Installation(id=_ONE, uid=uuid.uuid4(), generation=0)
             session.add(row)
-            because = UNKNOWN if outside is not None and has_sent() else None
+            because = UNKNOWN if outside is not None and may_repeat() else None
         else:
-            because = row.stopped_because if row.stopped_at is not None else _doubt(row, outside, has_sent)
+            because = row.stopped_because if row.stopped_at is not None else _doubt(row, outside, may_repeat)
+            if because == UNKNOWN and row.stopped_at is None:
+                # A person may have said since that it is the one, and so made it known.
+                because = _doubt(row, _outside().of(row.uid, fresh=True), may_repeat)
         if because is not None:
             _begin_stop(row, because, newest())
             return False
@@ -172,9 +176,9 @@ def turn(*, has_sent: Callable[[], bool], newest: Callable[[], int]) -> bool:
     return True
 
 
-def _doubt(row: Installation, outside: int | None, has_sent: Callable[[], bool]) -> str | None:
+def _doubt(row: Installation, outside: int | None, may_repeat: Callable[[], bool]) -> str | None:
     if outside is None:
-        return UNKNOWN if row.generation > 0 and has_sent() else None
+        return UNKNOWN if row.generation > 0 and may_repeat() else None
     return OLDER if row.generation < outside else None
 
 
@@ -194,8 +198,9 @@ def release() -> None:
         row = session.scalars(select(Installation).with_for_update()).one()
         row.generation = max(row.generation, outside) + 1
         row.stopped_at = row.stopped_because = row.stopped_through = None
-        uid, generation = row.uid, row.generation
-    _tell(uid, generation)
+        # Before the commit, and under its lock, for once: the ticker would take a database that is not stopped and that
+        # nobody knows for a copy, and stop it again. If the commit fails, it is stopped still and a person asked again.
+        _tell(row.uid, row.generation)
 
 
 def mark_as_backup(copy: Path) -> None:

@@ -14,17 +14,30 @@ from panel import db, queue
 log = structlog.get_logger(__name__)
 
 _KEEP: Final = 900  # seconds that a previewed letter waits for its frame
+_MOST: Final = 20  # of an account; a letter may be as large as a megabyte, and Redis is everybody's
 
 
 def _key(account_id: uuid.UUID, token: str) -> str:
     return f"ownpost:preview:{account_id}:{token}"
 
 
+def _newest(account_id: uuid.UUID) -> str:
+    return f"ownpost:previews:{account_id}"
+
+
 def keep(html: str) -> str | None:
     """Keeps a previewed letter for its frame and returns its token; None when Redis is away."""
-    token = secrets.token_urlsafe(12)
+    account_id, token = db.account_id(), secrets.token_urlsafe(12)
     try:
-        queue.connection().set(_key(db.account_id(), token), html, ex=_KEEP)
+        with queue.connection().pipeline() as pipe:
+            pipe.set(_key(account_id, token), html, ex=_KEEP)
+            pipe.lpush(_newest(account_id), token)
+            pipe.expire(_newest(account_id), _KEEP)
+            pipe.lrange(_newest(account_id), _MOST, -1)
+            pipe.ltrim(_newest(account_id), 0, _MOST - 1)
+            *_, too_many, _ = pipe.execute()
+        for old in too_many:
+            queue.connection().delete(_key(account_id, old.decode()))
     except redis.RedisError as error:
         log.warning("preview not kept", error=type(error).__name__)
         return None

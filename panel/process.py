@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -14,10 +15,14 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import IO, NoReturn
+from typing import IO, Final, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+# Seconds after which a lane that reckons lets another go on. With Python's own 5 ms each of a lane's many short waits
+# for the database or a server would cost it that much for every other lane that is busy.
+_SWITCH: Final = 0.0005
 
 # Looked up before any fork: between fork and exec as little as possible should happen.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -40,6 +45,12 @@ def open_as_many_files_as_allowed() -> None:
     """Raises this process's soft limit of open files, connections among them, to its hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def prepare_for_lanes() -> None:
+    """Tunes this process, which has imported everything, for what a delivery worker does: many threads, all waiting."""
+    gc.freeze()
+    sys.setswitchinterval(_SWITCH)
 
 
 def notify_ready() -> None:

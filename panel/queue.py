@@ -6,6 +6,8 @@ that is away costs time, never a letter, and nothing here raises because of it.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Final
 
 import redis
@@ -29,12 +31,15 @@ _RESULT_TTL = 0
 _FAILURE_TTL = 86_400
 _PROMPT = 1.0  # seconds within which Redis answers, or counts as away
 
+_CHANNEL: Final = "ownpost:delivery"  # a message for each ring; what it says is of no matter
+
 _connections: dict[str, redis.Redis] = {}
 
 
 def configure(redis_url: str) -> None:
     """Says which Redis this process uses. Opens no connection yet."""
     _connections["main"] = redis.Redis.from_url(redis_url, socket_connect_timeout=2, health_check_interval=30)
+    _connections["ear"] = redis.Redis.from_url(redis_url, socket_connect_timeout=2)
     _connections["prompt"] = redis.Redis.from_url(
         redis_url,
         socket_connect_timeout=_PROMPT,
@@ -82,17 +87,55 @@ def ring(name: str, job: str, *ids: str | int, timeout: int = 60, expires: int |
 
 
 def ring_delivery() -> bool:
-    """Rings for the delivery workers, unless a ring that nobody has taken up yet is waiting.
+    """Rings for the delivery workers: those at work hear it at once. Unless a ring that nobody has taken up yet is
+    waiting, a job for another one is enqueued.
 
     A job that is still in the queue starts after the commit that this ring stands for, so it will see its rows.
     """
     try:
-        if queue(DELIVERY).count >= 1:
+        with connection().pipeline(transaction=False) as both:
+            both.publish(_CHANNEL, "")
+            both.llen(queue(DELIVERY).key)
+            _, waiting = both.execute(raise_on_error=False)  # who may not publish still has jobs
+        if isinstance(waiting, redis.RedisError):
+            raise waiting
+        if waiting:
             return True
     except redis.RedisError as error:
         log.warning("doorbell not rung", queue=DELIVERY, error=type(error).__name__)
         return False
     return ring(DELIVERY, "jobs.delivery.drain", timeout=-1)
+
+
+class Ear(threading.Thread):
+    """Hears each ring for the delivery workers, from when it starts until it is told to end.
+
+    Rings while Redis is away are missed, so whoever has one looks now and then without one.
+    """
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        super().__init__(name="ear", daemon=True)
+        self._heard = heard
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._listen()
+            except redis.RedisError:
+                self._over.wait(_PROMPT)
+
+    def end(self) -> None:
+        """Asks it to end, which takes a second at most."""
+        self._over.set()
+
+    def _listen(self) -> None:
+        client = _connections["ear"]  # which closes its connections with the last who has it
+        with client.pubsub(ignore_subscribe_messages=True) as rings:  # type: ignore[no-untyped-call]  # redis-py's own
+            rings.subscribe(_CHANNEL)
+            while not self._over.is_set():
+                if rings.get_message(timeout=_PROMPT):
+                    self._heard()
 
 
 def ring_delivery_after_commit() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, CursorResult, and_, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, func, or_, select, update
 
 from panel import db
 from panel.crypto import Keyring, SealBroken, UnknownKey, key_id_of
@@ -93,9 +93,9 @@ def _batch(keeper: Keeper, keyring: Keyring, after: Any) -> list[Any]:
 
 def _stale(keeper: Keeper, keyring: Keyring) -> ColumnElement[bool]:
     columns = [getattr(keeper.model, name) for name in keeper.columns]
-    # Both forms begin with a version of two characters, a dot and the id.
-    mine = f"__.{keyring.first_id.replace('_', '|_')}.%"
-    return or_(*(and_(column.is_not(None), column.not_like(mine, escape="|")) for column in columns))
+    # Both forms begin with a version of two characters, a dot and the id. Not by LIKE: SQLite's knows no case.
+    mine = f".{keyring.first_id}."
+    return or_(*(and_(column.is_not(None), func.substr(column, 3, len(mine)) != mine) for column in columns))
 
 
 def _renew(

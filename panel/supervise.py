@@ -43,7 +43,8 @@ class Part:
 
     `command` is a command line, or a function to go on with in a fork of this process. `ready` is asked until it says
     True; without it the part calls `panel.process.notify_ready` itself. `wave` says when it is stopped: 0 is first,
-    then come 1 and 2. `reword` makes of a line what the log shall say, "" for nothing.
+    then come 1 and 2. `reword` makes of a line what the log shall say, "" for nothing. `aside`: of one that runs once
+    the lines are kept for `output`, and come into the log only if it fails.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Part:
     ready: Callable[[], bool] | None = None
     once: bool = False
     wave: int = 0
+    aside: bool = False
     reword: Callable[[str], str] = str.rstrip
 
 
@@ -217,6 +219,8 @@ class Supervisor:
         if child.has_ended():
             self._turn(0)
             if not child.part.once or child.exit_code != 0:
+                for line in child.lines if child.part.aside else ():
+                    self._log.write(child.part.name, line)
                 raise PartFailed(f"{child.part.name} {_ending(child.exit_code)} while starting; see its lines above.")
             child.is_ready = True
         elif child.part.ready:
@@ -243,7 +247,7 @@ class Supervisor:
             text = child.part.reword(line.decode("utf-8", "replace"))
             if text and child.part.once:
                 child.lines.append(text)
-            if text:
+            if text and not child.part.aside:
                 self._log.write(child.part.name, text)
 
     def _turn(self, timeout: float) -> None:

@@ -16,11 +16,24 @@ from sqlalchemy import Column, ForeignKey, Insert, Table, TextClause, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, UserDefinedOption, mapped_column, with_loader_criteria
 from sqlalchemy.sql.base import ExecutableOption
-from sqlalchemy.sql.expression import Alias, CompoundSelect, Delete, FromClause, Join, Select, Update
+from sqlalchemy.sql.expression import (
+    Alias,
+    ColumnClause,
+    CompoundSelect,
+    Delete,
+    FromClause,
+    Join,
+    Select,
+    TableClause,
+    Update,
+)
 from sqlalchemy.sql.visitors import ExternallyTraversible, iterate
 
 SELECTED = "ownpost_selected"
+_ACCOUNTS = "accounts"
 _TABLES = (Table, Alias)
+# Where text may stand in a statement beside its elements.
+_AROUND = ("_prefixes", "_suffixes", "_hints", "_statement_hints")
 
 
 class CrossAccount(RuntimeError):
@@ -30,7 +43,7 @@ class CrossAccount(RuntimeError):
 class AccountOwned:
     """A row that belongs to exactly one account."""
 
-    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(f"{_ACCOUNTS}.id", ondelete="CASCADE"))
 
 
 class AccountItself:
@@ -113,6 +126,8 @@ def _check_reach(state: ORMExecuteState) -> None:
         if isinstance(state.parameters, list) or "dml_strategy" in state.execution_options:
             raise CrossAccount("a bulk update by key finds rows of any account")
         _check_second_tables(statement)
+        if isinstance(statement, Update):
+            _check_stays(statement, state.parameters)
     own = state.bind_mapper.local_table if state.is_orm_statement and state.bind_mapper else None
     selects, bare = 0, set[FromClause]()
     assert isinstance(statement, ExternallyTraversible)
@@ -120,8 +135,10 @@ def _check_reach(state: ORMExecuteState) -> None:
         kind: type = type(element)
         if not _matters(kind):
             continue
-        if isinstance(element, TextClause):
+        if _is_text(element):
             raise CrossAccount("a statement in text can be about any account")
+        if isinstance(element, TableClause) and not isinstance(element, Table):
+            raise CrossAccount(f"{element.name} by its name alone is of all accounts")
         if isinstance(element, Table) and not state.is_orm_statement:
             raise CrossAccount(f"{element.name} without its class is of all accounts")
         selects += isinstance(element, Select)
@@ -134,7 +151,18 @@ def _check_reach(state: ORMExecuteState) -> None:
 @cache
 def _matters(kind: type) -> bool:
     """Whether elements of this kind are looked at more closely; asked of each element of each statement."""
-    return kind is Column or issubclass(kind, TextClause | Table | Select | Join)
+    return kind in (Column, ColumnClause) or issubclass(
+        kind, TextClause | TableClause | Select | Update | Delete | Join
+    )
+
+
+def _is_text(element: ExternallyTraversible) -> bool:
+    """Whether it is SQL as somebody wrote it, or has some around it; but for the asterisk of a count."""
+    if type(element) is ColumnClause:
+        return element.is_literal and element.name != "*"
+    if isinstance(element, Select | Update | Delete):
+        return any(getattr(element, name, None) for name in _AROUND)
+    return isinstance(element, TextClause)
 
 
 def _bare(element: ExternallyTraversible) -> Iterable[FromClause]:
@@ -158,6 +186,13 @@ def _check_second_tables(statement: Update | Delete) -> None:
             table = table.element
         if isinstance(table, Table) and (named is not table or table.key != _changed(statement)):
             raise CrossAccount(f"an update or delete reads {table.name} of all accounts; select from it")
+
+
+def _check_stays(statement: Update, given: Any) -> None:
+    """A row stays with its account: that this is what a value says is not to be seen, as it may be any expression."""
+    owner = "id" if _changed(statement) == _ACCOUNTS else "account_id"
+    if owner in {getattr(column, "key", column) for column in (*(statement._values or ()), *(given or ()))}:
+        raise CrossAccount(f"an update of {_changed(statement)} could give a row to another account")
 
 
 def _changed(statement: Update | Delete) -> str | None:

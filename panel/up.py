@@ -26,6 +26,7 @@ import redis
 
 from panel import embedded
 from panel.config import ConfigError, Settings
+from panel.mailbox.key import link_key
 from panel.partlog import PartLog
 from panel.process import notify_ready
 from panel.smtp.settings import parse_smtp_url
@@ -116,7 +117,7 @@ def _run(plan: _Plan, log: PartLog) -> None:
         supervisor.start(*programs)
         supervisor.wait(*programs)
         notify_ready()
-        log.plain(_greeting(plan, supervisor, time.monotonic() - began))
+        log.plain(_greeting(plan, supervisor, environ["OWNPOST_SECRET_KEY"], time.monotonic() - began))
         supervisor.run()
         log.write("up", "stopping; letters on their way may finish")
     log.write("up", "stopped")
@@ -135,7 +136,10 @@ def _lock(plan: _Plan) -> IO[str]:
 def _require_free_port(plan: _Plan) -> None:
     refusal = embedded.why_not_listen(plan.host, plan.port)
     if refusal:
-        raise CannotStart(f"cannot listen on {plan.host} port {plan.port}: {refusal}. Choose another with --port.")
+        raise CannotStart(
+            f"cannot listen on {plan.host} port {plan.port}: {refusal}. "
+            "Choose another with --port (`make up PORT=8001`)."
+        )
 
 
 def _environment(plan: _Plan, runtime: Path) -> dict[str, str]:
@@ -182,7 +186,7 @@ def _programs(plan: _Plan, environ: Mapping[str, str]) -> list[Part]:
         parts.append(_panel(queue, environ, "worker", "--queue", queue, "--count", str(count)))
     parts.append(_panel("ticker", environ, "ticker"))
     if plan.demo:
-        parts.append(_panel("demo", environ, "demo", once=True))
+        parts.append(_panel("demo", environ, "demo", once=True, aside=True))
     return parts
 
 
@@ -201,13 +205,14 @@ def _panel(
     *arguments: str,
     ready: Callable[[], bool] | None = None,
     once: bool = False,
+    aside: bool = False,
 ) -> Part:
     def command() -> None:
         from panel import cli  # it is what imports this module
 
         cli.main(arguments, prog_name="ownpost")
 
-    return Part(name=name, command=command, environ=environ, ready=ready, once=once)
+    return Part(name=name, command=command, environ=environ, ready=ready, once=once, aside=aside)
 
 
 def _redis(plan: _Plan, environ: Mapping[str, str], socket_path: Path) -> Part:
@@ -268,10 +273,11 @@ def _answers_http(host: str, port: int) -> bool:
         connection.close()
 
 
-def _greeting(plan: _Plan, supervisor: Supervisor, seconds: float) -> str:
+def _greeting(plan: _Plan, supervisor: Supervisor, secret_key: str, seconds: float) -> str:
     lines = [f"Ownpost is ready: {plan.url}  (in {seconds:.1f} s)"]
     lines += supervisor.output("demo")
     if _captures(os.environ):
-        lines.append(f"Letters of the platform's own server end up in the mailbox: {plan.url}/mailbox")
+        lines.append("Letters of the platform's own server end up in the mailbox, which this link opens:")
+        lines.append(f"{plan.url}/mailbox?key={link_key(secret_key)}")
     lines.append("Ctrl-C stops it.")
     return "\n".join(["", *(f"  {line}" for line in lines), ""])

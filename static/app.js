@@ -19,6 +19,7 @@
 
   const on = (event, handler, options) => document.addEventListener(event, handler, options);
   const find = (selector, within = document) => within.querySelector(selector);
+  const UNREACHED = "We could not reach Ownpost. Check your connection and try again.";
   const csrfToken = () => JSON.parse(document.body.getAttribute("hx-headers:inherited"))["X-CSRFToken"];
 
   // ---- Messages -------------------------------------------------------------------------------------------------
@@ -28,6 +29,83 @@
     find("[data-message-text]", message).textContent = text;
     find("#messages").replaceChildren(message);
   }
+
+  // The server words its refusals as plain text; anything else comes from a proxy and is not for the reader.
+  function sayRefusal(ctx) {
+    const worded = ctx.response.headers.get("Content-Type")?.startsWith("text/plain");
+    say(worded ? ctx.text.trim() : "Something went wrong on our side. Try again in a moment.");
+  }
+
+  // ---- Sign-ins that end while somebody types -------------------------------------------------------------------
+
+  // Nothing that is typed leaves the page before it is certain that the server will take it: a sign-in ends after a day
+  // at the latest, whatever its owner is writing, and pages are in no cache that could bring the words back.
+  const ENDED = "Your sign-in has ended, so nothing was changed. What you typed is still here: sign in again in another "
+    + "tab, come back, and press the button once more.";
+
+  const ANOTHER = "This browser is signed in as somebody else by now, so nothing was changed. What you typed is still here: "
+    + "sign in as yourself in another tab, come back, and press the button once more.";
+
+  let ended = false;
+
+  function sayEnded(who) {
+    ended = true;
+    say(who === "another" ? ANOTHER : ENDED);
+    if (who === "another") return;
+    const link = Object.assign(document.createElement("a"), { href: "/login", target: "_blank", textContent: "Sign in" });
+    find("#messages [data-message-text]").append(" ", link);
+  }
+
+  // Whose the sign-in of this browser is: "ours", by now perhaps another one from another tab, "another" or "nobody".
+  // The forms get the token of ours alone: what somebody typed is not sent in the name of somebody else.
+  async function whoIsHere() {
+    const answer = await fetch("/login/state", { headers: { Accept: "application/json" } });
+    const { person, csrf } = await answer.json();
+    if (person !== (document.body.dataset.person ?? "")) return person ? "another" : "nobody";
+    document.body.setAttribute("hx-headers:inherited", JSON.stringify({ "X-CSRFToken": csrf }));
+    for (const input of document.querySelectorAll("input[name=csrf_token]")) input.value = csrf;
+    return "ours";
+  }
+
+  const sending = new WeakSet();
+
+  async function sendIfSignedIn(form, submitter) {
+    try {
+      const who = await whoIsHere();
+      if (who !== "ours") { sayEnded(who); return; }
+    } catch {
+      say(UNREACHED);
+      return;
+    }
+    sending.add(form);
+    form.requestSubmit(submitter);
+  }
+
+  on("submit", (event) => {
+    const form = event.target;
+    if (!form.matches("form[data-dirty-check]:not([hx-post])") || sending.delete(form)) return;
+    event.preventDefault();
+    sendIfSignedIn(form, event.submitter);
+  }, { capture: true });
+
+  // htmx would leave for the sign-in form.
+  function maySayEnded(ctx) {
+    if (ctx.response.status !== 400 && !(ctx.response.status === 401 && anyDirty())) return false;
+    delete ctx.hx.redirect;
+    ctx.swap = "none";
+    whoIsHere().then((who) => {
+      if (who === "ours") sayRefusal(ctx);
+      else sayEnded(who);
+    }, () => say(UNREACHED));
+    return true;
+  }
+
+  // Whoever comes back from the other tab goes on with its sign-in.
+  addEventListener("focus", async () => {
+    if (!ended) return;
+    try { ended = await whoIsHere() !== "ours"; } catch { return; }
+    if (!ended) find("#messages").replaceChildren();
+  });
 
   // ---- Theme ----------------------------------------------------------------------------------------------------
 
@@ -142,9 +220,9 @@
   const remember = (form) => asSaved.set(form, contents(form));
   const isDirty = (form) => asSaved.has(form) && asSaved.get(form) !== contents(form);
 
-  addEventListener("beforeunload", (event) => {
-    if ([...document.querySelectorAll("form[data-dirty-check]")].some(isDirty)) event.preventDefault();
-  });
+  const anyDirty = () => [...document.querySelectorAll("form[data-dirty-check]")].some(isDirty);
+
+  addEventListener("beforeunload", (event) => { if (anyDirty()) event.preventDefault(); });
 
   // A form that came back with errors holds what nobody has saved, so it is unlike anything saved from the start.
   function watch(form) {
@@ -190,18 +268,16 @@
   // the middle of this one. An element that wants it nevertheless says so with hx-status or HX-Reswap.
   on("htmx:response:error", ({ detail: { ctx } }) => {
     undoSwitch(ctx.sourceElement);
-    if (ctx.response.status === 422 || ctx.hx.redirect) return;
+    if (maySayEnded(ctx) || ctx.response.status === 422 || ctx.hx.redirect) return;
     ctx.swap = "none";
     if (ctx.sourceElement.matches(".live-line")) return;
-    // The server words its refusals as plain text; anything else comes from a proxy and is not for the reader.
-    const worded = ctx.response.headers.get("Content-Type")?.startsWith("text/plain");
-    say(worded ? ctx.text.trim() : "Something went wrong on our side. Try again in a moment.");
+    sayRefusal(ctx);
   });
 
   on("htmx:error", ({ detail: { ctx } }) => {
     if (!ctx) return;
     undoSwitch(ctx.sourceElement);
-    if (!ctx.sourceElement.matches(".live-line")) say("We could not reach Ownpost. Check your connection and try again.");
+    if (!ctx.sourceElement.matches(".live-line")) say(UNREACHED);
   });
 
   // A switch's default state is the saved one: success moves it, failure goes back to it.

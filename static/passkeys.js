@@ -65,7 +65,10 @@
   }
 
   // A press before this script is there would be lost, so the buttons come switched off.
-  for (const button of document.querySelectorAll("[data-passkey-start]")) button.disabled = false;
+  for (const button of document.querySelectorAll("[data-passkey-start]")) {
+    button.disabled = false;
+    if (document.activeElement === document.body) button.focus();
+  }
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("[data-passkey-start]");

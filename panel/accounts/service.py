@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import String, cast, or_, select
+from sqlalchemy import String, cast, or_, select, update
 
 from panel import actor, db
 from panel.accounts.models import Account, ApiKey, AuditEntry, User
@@ -90,6 +90,11 @@ def add_user(*, account_id: uuid.UUID, email: str, password_hash: str, role: str
         session.flush()
         audit("user.added", subject=address, account_id=account_id, role=role)
     return user
+
+
+def first_with_people() -> uuid.UUID | None:
+    """The account of the person who was there first. In a system scope."""
+    return db.session().scalar(select(User.account_id).order_by(User.create_datetime, User.id).limit(1))
 
 
 def has_user(email: str) -> bool:
@@ -239,19 +244,43 @@ def keep_values(days: int | None) -> None:
 
 
 def close(at: dt.datetime) -> None:
-    """Stops this account's sending; at that time it is deleted."""
+    """Stops this account's sending; at that time it is deleted, or at an earlier one that has come already."""
     with db.transaction():
         account = current()
+        if _is_being_deleted(account):
+            return
         account.deletion_at = at
         audit("account.closed", subject=account.name, deleted_at=at.isoformat(timespec="seconds"))
 
 
-def keep() -> None:
-    """Takes that back."""
+def keep() -> bool:
+    """Takes that back. False once its time has come: some of the account may be gone already."""
     with db.transaction():
         account = current()
+        if _is_being_deleted(account):
+            return False
         account.deletion_at = None
         audit("account.kept", subject=account.name)
+    return True
+
+
+def _is_being_deleted(account: Account) -> bool:
+    return account.deletion_at is not None and account.deletion_at <= db.now()
+
+
+def shut() -> bool:
+    """Lets nobody into a closed account any more, by sign-in or key; False if it was kept meanwhile.
+
+    From here on nobody keeps what is half deleted, and nothing new comes in.
+    """
+    with db.transaction() as session:
+        lock()
+        if session.scalar(select(Account.deletion_at)) is None:
+            return False
+        session.execute(update(User).values(active=False).execution_options(synchronize_session=False))
+        open_keys = update(ApiKey).where(ApiKey.revoked_at.is_(None)).values(revoked_at=db.now())
+        session.execute(open_keys.execution_options(synchronize_session=False))
+    return True
 
 
 def due_for_deletion() -> list[uuid.UUID]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from typing import Final
 
-from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask import Response, flash, redirect, render_template, request, url_for
 from flask_login import current_user
-from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
@@ -17,6 +17,8 @@ from panel.servers import service as servers
 from panel.web import access, limits
 
 blueprint = access.blueprint("addresses", __name__)
+
+_OFTEN: Final = "That was a little too often. Try again in {wait}."
 
 
 @blueprint.get("/settings/email")
@@ -33,7 +35,7 @@ def add() -> Response | BaseResponse:
     form = AddressForm()
     if not form.validate():
         return Response(_index(form), 422)
-    _limit()
+    _limit(form.email.data)
     try:
         address = service.add(email=form.email.data, display_name=form.display_name.data or "", by=_by())
     except service.AddressTaken as problem:
@@ -62,7 +64,7 @@ def rename(address_id: uuid.UUID) -> Response | BaseResponse:
 def resend_link(address_id: uuid.UUID) -> BaseResponse:
     """Mails the link again."""
     address = service.get(address_id)
-    _limit()
+    _limit(address.email)
     service.send_link_again(address, by=_by())
     flash(f"We have mailed another link to {address.email}.", "success")
     return _back()
@@ -121,14 +123,8 @@ def _by() -> service.By:
     return service.By(user_id=current_user.id, ip=request.remote_addr or "")
 
 
-def _limit() -> None:
-    # Each of these mails somebody who may never have asked for it.
-    if accounts.is_suspended():
-        abort(403, access.SUSPENDED)
-    wait = limits.hit_tests(db.account_id())
-    if wait is not None:
-        words = f"That was a little too often. Try again in {limits.in_words(wait)}."
-        raise TooManyRequests(words, retry_after=wait)
+def _limit(email: str) -> None:
+    limits.require_mail(limits.hit_tests, _OFTEN, to=email, about="address", suspended=accounts.is_suspended())
 
 
 def _back() -> BaseResponse:

@@ -14,7 +14,7 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.addresses.models import MAX_NAME, OutboundAddress
 from panel.config import Settings
-from panel.message.addresses import canonical, check_header_text
+from panel.message.addresses import canonical, check_header_text, for_strangers
 from panel.outbox import service as outbox
 
 __all__ = ["MAX_NAME", "OutboundAddress"]
@@ -82,7 +82,7 @@ def add(*, email: str, display_name: str, by: By = NOBODY) -> OutboundAddress:
         session.add(row)
         session.flush()
         accounts.audit("address.added", subject=address, user_id=by.user_id, ip=by.ip)
-        send_link(row)
+        send_link(row, by)
     return row
 
 
@@ -103,11 +103,13 @@ def rename(address_id: uuid.UUID, display_name: str, *, by: By = NOBODY) -> None
         accounts.audit("address.renamed", subject=row.email, user_id=by.user_id, ip=by.ip)
 
 
-def send_link(address: OutboundAddress) -> None:
+def send_link(address: OutboundAddress, by: By) -> None:
     """Mails the confirmation link to the address, through the platform server."""
+    # No name stands in it: an account chooses its own, and the address may be that of somebody who knows nobody here.
+    asker = for_strangers(db.owned(accounts.User, by.user_id).email) if by.user_id else None
     settings: Settings = current_app.extensions["ownpost"]
     link = settings.public_url + url_for("addresses.confirm", token=_token(address))
-    words = {"address": address, "account": accounts.current(), "link": link, "days": LINK_DAYS}
+    words = {"address": address, "asker": asker, "link": link, "days": LINK_DAYS}
     outbox.put_system_letter(
         to_address=address.email,
         subject=f"Confirm {address.email} for Ownpost",
@@ -172,7 +174,7 @@ def remove(address_id: uuid.UUID, *, by: By = NOBODY) -> None:
 def send_link_again(address: OutboundAddress, *, by: By = NOBODY) -> None:
     """Mails the confirmation link once more, as somebody asked."""
     with db.transaction():
-        send_link(address)
+        send_link(address, by)
         accounts.audit("address.link_sent", subject=address.email, user_id=by.user_id, ip=by.ip)
 
 

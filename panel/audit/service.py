@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, select, tuple_
 
-from panel import db
+from panel import db, spreadsheet
 from panel.accounts import service as accounts
 from panel.accounts.service import AuditEntry
 from panel.audit import words
@@ -21,8 +19,6 @@ from panel.message.addresses import one_line
 PAGE: Final = 50
 _BATCH: Final = 500
 _COLUMNS: Final = ("at", "actor kind", "actor", "ip", "action", "subject", "details")
-# What a spreadsheet takes for the beginning of a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +59,7 @@ class Wanted:
             found.append(AuditEntry.subject.icontains(self.subject, autoescape=True))
         if self.since:
             found.append(AuditEntry.at >= _begin(self.since))
-        if self.until and self.until < dt.date.max:
+        if self.until:
             found.append(AuditEntry.at < _begin(self.until + dt.timedelta(days=1)))
         return found
 
@@ -78,9 +74,10 @@ class Page:
 
 def _day(text: str) -> dt.date | None:
     try:
-        return dt.date.fromisoformat(text)
+        day = dt.date.fromisoformat(text)
     except ValueError:
         return None
+    return day if 1970 <= day.year < 9999 else None  # what lies outside is no day that every zone knows
 
 
 def _begin(day: dt.date) -> dt.datetime:
@@ -106,10 +103,7 @@ def actions() -> list[tuple[str, str]]:
 
 
 def export(wanted: Wanted) -> Iterator[bytes]:
-    """All entries of a filter as CSV, piece by piece. In the account's scope; the pieces open one each.
-
-    Begins with the byte order mark, without which spreadsheets take it for another encoding.
-    """
+    """All entries of a filter as CSV, piece by piece. In the account's scope; the pieces open one each."""
     account_id = db.account_id()
     with db.transaction():
         accounts.audit("audit.exported", filter=wanted.as_query())
@@ -117,7 +111,7 @@ def export(wanted: Wanted) -> Iterator[bytes]:
 
 
 def _pieces(account_id: uuid.UUID, wanted: Wanted) -> Iterator[bytes]:
-    yield b"\xef\xbb\xbf" + _csv([_COLUMNS])
+    yield spreadsheet.MARK + spreadsheet.rows([_COLUMNS])
     cursor: tuple[dt.datetime, uuid.UUID] | None = None
     while True:
         with db.account_scope(account_id):
@@ -126,7 +120,7 @@ def _pieces(account_id: uuid.UUID, wanted: Wanted) -> Iterator[bytes]:
         if not rows:
             return
         cursor = entries[-1].at, entries[-1].id
-        yield _csv(rows)
+        yield spreadsheet.rows(rows)
 
 
 def _entries(wanted: Wanted, before: tuple[dt.datetime, uuid.UUID] | None, limit: int) -> list[AuditEntry]:
@@ -140,17 +134,7 @@ def _row(entry: AuditEntry) -> tuple[str, ...]:
     told = "; ".join(f"{name}: {value}" for name, value in words.details(entry.details))
     who = words.actor(entry.actor_kind, entry.actor)
     at = entry.at.isoformat(timespec="milliseconds")
-    return tuple(map(_safe, (at, entry.actor_kind, who, entry.ip, entry.action, entry.subject, told)))
-
-
-def _safe(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
-def _csv(rows: list[tuple[str, ...]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
+    return at, entry.actor_kind, who, entry.ip, entry.action, entry.subject, told
 
 
 def _cursor(entry: AuditEntry) -> str:

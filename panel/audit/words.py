@@ -30,6 +30,8 @@ _WORDS: Final = {
     "delivery.resent": "Letter sent again",
     "notification.saved": "Notification’s words saved",
     "participant.added": "Participant added by hand",
+    "participant.letters_canceled": "Letters canceled to a participant who is to be deleted",
+    "participants.imported": "Participants imported from a file",
     "passkey.added": "Passkey added",
     "passkey.removed": "Passkey removed",
     "password.changed": "Password changed",

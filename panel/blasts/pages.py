@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,21 +104,24 @@ def before_sending(blast: Blast) -> dict[str, Any]:
     }
 
 
-def _forecast(campaign: campaigns.Campaign, count: int) -> servers.Forecast | None:
-    return servers.forecast(servers.route_of(campaign.address_id), count) if count else None
+def _forecast(campaign: campaigns.Campaign, count: int, *, at: dt.datetime | None = None) -> servers.Forecast | None:
+    return servers.forecast(servers.route_of(campaign.address_id), count, at=at) if count else None
 
 
 def run(blast: Blast) -> dict[str, Any]:
     """The page of a blast that is a draft no more."""
     shown = progress.look(blast) if blast.started_at else None
+    campaign = campaigns.get(blast.campaign_id)
+    waits = blast.state == "scheduled"
     return {
         "blast": blast,
-        "campaign": campaigns.get(blast.campaign_id),
+        "campaign": campaign,
+        "forecast": _forecast(campaign, service.reach(blast).recipients, at=blast.scheduled_at) if waits else None,
         "audience": service.audience_of(blast),
         "version": service.words_of(blast),
         "author": author(blast),
         "letter_url": url_for("blasts.letter", version=blast.version_id, **here(blast)),
-        "senders": campaigns.senders(campaigns.get(blast.campaign_id)),
+        "senders": campaigns.senders(campaign),
         "letter": _letter(blast),
         "zone": accounts.current().time_zone,
         **(shown_progress(blast, shown) if shown else {"progress": None}),

@@ -15,18 +15,24 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from panel import db, live, queue
 from panel.blasts.models import Blast
+from panel.campaigns import service as campaigns
 from panel.outbox import service as outbox
+from panel.servers import service as servers
 
 log = structlog.get_logger(__name__)
 
 _EVERY: Final = 1.0  # seconds between two counts
 _WINDOW: Final = 10.0  # seconds over which the pace is measured
 _SAMPLES: Final = 12
+_FORETELL_EVERY: Final = 10.0  # seconds: what the limits do changes slowly, and takes longer to tell than the counts
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A blast's letters. `waiting` are those that may still leave; `per_second` is None until it is known."""
+    """A blast's letters. `waiting` are those that may still leave; `per_second` is None until it is known.
+
+    `limits`: what its server's limits do to them.
+    """
 
     state: str
     recipients: int
@@ -37,6 +43,7 @@ class Progress:
     uncertain: int
     canceled: int
     per_second: float | None
+    limits: servers.Keeps
 
     @property
     def over(self) -> bool:
@@ -65,7 +72,7 @@ def look(blast: Blast) -> Progress:
 
 
 def read(data: dict[str, Any]) -> Progress:
-    """A snapshot of the live task, as `look` published it."""
+    """A snapshot of the live task, as `look` published it. One of before the limits were told says nothing of them."""
     counts, samples = data["counts"], data["samples"]
 
     def of(*states: str) -> int:
@@ -81,6 +88,7 @@ def read(data: dict[str, Any]) -> Progress:
         uncertain=of("uncertain"),
         canceled=of("canceled"),
         per_second=_pace(samples),
+        limits=servers.Keeps(*data.get("limits", ())),
     )
 
 
@@ -107,14 +115,25 @@ def _look(blast: Blast) -> dict[str, Any]:
         "at": now,
         "samples": [*(one for one in earlier if now - one[0] <= _WINDOW), [now, ended]][-_SAMPLES:],
     }
+    data["limits"], data["foretold_at"] = _limits(blast, before, data)
     if before is None or _tells(before) != _tells(data):
         live.publish(account_id, task, data, over=read(data).over, keep=1)
     return data
 
 
+def _limits(blast: Blast, before: dict[str, Any] | None, data: dict[str, Any]) -> tuple[list[str], float]:
+    now: float = data["at"]
+    if before is not None and before["state"] == blast.state and now - before.get("foretold_at", 0.0) < _FORETELL_EVERY:
+        return before["limits"], before["foretold_at"]
+    if blast.state != "sending" or read({**data, "limits": ()}).over:
+        return [], now
+    keeps = servers.keeps(servers.route_of(campaigns.get(blast.campaign_id).address_id))
+    return [keeps.now, keeps.done], now
+
+
 def _tells(data: dict[str, Any]) -> tuple[Any, ...]:
     """What a page shows of a snapshot."""
-    return data["state"], data["recipients"], data["counts"], _pace(data["samples"]) or 0
+    return data["state"], data["recipients"], data["counts"], _pace(data["samples"]) or 0, data.get("limits")
 
 
 def _latest(account_id: uuid.UUID, task: str) -> dict[str, Any] | None:

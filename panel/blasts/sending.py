@@ -23,6 +23,7 @@ from panel.config import Settings
 from panel.deliveries import service as deliveries
 from panel.outbox import service as outbox
 from panel.outbox.service import ManyOrders
+from panel.redact import without
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,9 @@ SCHEDULABLE: Final = ("draft", "asking")
 STOPPABLE: Final = ("scheduled", "asking", "sending", "paused")
 
 _CANCELED: Final = "blast_canceled"
+_PATIENCE: Final = 3.0
+"""Seconds that a button waits for letters which a worker is changing at that moment: else a batch that is being claimed
+would leave. What is left then is the ticker's."""
 
 
 class NotNow(ValueError):
@@ -52,6 +56,8 @@ def send(
     `version_id`: the words that whoever says so has seen; with others it raises NotNow. A crash leaves nothing behind.
     """
     with db.transaction() as session:
+        # Before the blast itself: who deletes somebody holds them in this order, too.
+        campaigns.lock_crowd(db.owned(Blast, blast_id).campaign_id, shared=True)
         seen = [] if version_id is None else [Blast.version_id == version_id]
         taken = _change(blast_id, states, "sending", *seen, started_at=db.now())
         if not taken:
@@ -130,7 +136,7 @@ def pause(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
         if taken:
             note("blast.paused", blast_id, user_id=user_id)
     if taken:
-        outbox.pause_blast(blast_id, as_long_as=_is(blast_id, "paused"))
+        outbox.pause_blast(blast_id, as_long_as=_is(blast_id, "paused"), patience=_PATIENCE)
     return taken
 
 
@@ -141,7 +147,7 @@ def resume(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
         if taken:
             note("blast.resumed", blast_id, user_id=user_id)
     if taken:
-        outbox.resume_blast(blast_id, as_long_as=_is(blast_id, "sending"))
+        outbox.resume_blast(blast_id, as_long_as=_is(blast_id, "sending"), patience=_PATIENCE)
     return taken
 
 
@@ -152,7 +158,8 @@ def cancel(blast_id: uuid.UUID, *, user_id: uuid.UUID | None = None) -> bool:
         if taken:
             note("blast.canceled", blast_id, user_id=user_id)
     if taken:
-        outbox.cancel_blast(blast_id, as_long_as=_is(blast_id, "canceled"), reason=_CANCELED)
+        wanted = _is(blast_id, "canceled")
+        outbox.cancel_blast(blast_id, as_long_as=wanted, reason=_CANCELED, patience=_PATIENCE)
         _end_if_over(blast_id, "canceled", "canceled")
     return taken
 
@@ -191,6 +198,18 @@ def ask_about_due() -> int:
         due = Blast.state == "scheduled", Blast.scheduled_at <= db.now()
         wanted = update(Blast).where(*due).values(state="asking").returning(Blast.id)
         return len(session.scalars(wanted.execution_options(synchronize_session=False)).all())
+
+
+def forget_in_audiences(address: str) -> None:
+    """Takes the address of a person who was deleted out of what blasts are for. In a transaction."""
+    about = Blast.audience["search"].as_string().icontains(address, autoescape=True)
+    for blast in db.session().scalars(select(Blast).where(about)):
+        blast.audience = without(blast.audience, address)
+
+
+def is_any_scheduled() -> bool:
+    """Whether a blast waits for its time. In a system scope."""
+    return db.session().scalar(select(Blast.id).where(Blast.state == "scheduled").limit(1)) is not None
 
 
 def tick() -> None:

@@ -90,6 +90,16 @@ def get(campaign_id: uuid.UUID) -> Campaign:
     return db.owned(Campaign, campaign_id)
 
 
+def lock_crowd(campaign_id: uuid.UUID, *, shared: bool) -> None:
+    """Holds who is in a campaign until the transaction ends: shared by those who write to all of them, alone for who
+    takes somebody out. So nobody who is being deleted gets a letter, or has it already. Raises NotFound."""
+    # Not as strongly as a change of its key would: rows that point to the campaign go on coming in.
+    wanted = select(Campaign.id).where(Campaign.id == campaign_id)
+    held = wanted.with_for_update(read=True) if shared else wanted.with_for_update(key_share=True)
+    if db.session().scalar(held) is None:
+        raise db.NotFound("no such Campaign")
+
+
 def by_slug(slug: str) -> Campaign | None:
     """The campaign that the API calls by this name."""
     return db.session().scalar(select(Campaign).where(Campaign.slug == slug))

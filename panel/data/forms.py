@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flask_login import current_user
-from flask_security import verify_password
 from flask_wtf import FlaskForm
 from wtforms import IntegerField, PasswordField, StringField, ValidationError
 from wtforms.validators import NumberRange, Optional
+
+from panel.web import limits, reauth, throttle
 
 LONGEST = 3_650
 
@@ -50,6 +51,12 @@ class CloseForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
         """That of whoever is signed in."""
         if not field.data:
             raise ValidationError("Enter your password.")
-        if not current_user.password or not verify_password(field.data, current_user.password):
+        wait = throttle.hit_password()
+        if wait is not None:
+            raise ValidationError(
+                f"That was a lot of wrong passwords in a short time. Try again in {limits.in_words(wait)}."
+            )
+        if not reauth.is_right(field.data):
             current_user.track_failed_authn("password")
             raise ValidationError("That is not your password.")
+        throttle.forget_passwords()

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
+from typing import Final
 
 from panel import db
 from panel.accounts import service as accounts
+from panel.blasts import service as blasts
+from panel.campaigns import service as campaigns
 from panel.deliveries import service as deliveries
 from panel.events import service as events
 from panel.outbox import service as outbox
 from panel.outbox.service import OnItsWay
 from panel.participants import service as participants
+from panel.servers import service as servers
 from panel.suppressions import service as suppressions
 
 __all__ = ["OnItsWay"]
+
+# No transaction that makes letters takes so long: what it made is seen by whoever has locked the person by then.
+_MEANWHILE: Final = dt.timedelta(minutes=5)
 
 
 def is_suppressed(participant_id: uuid.UUID) -> bool:
@@ -30,17 +38,27 @@ def delete(participant_id: uuid.UUID) -> int:
     """
     with db.transaction():
         canceled = outbox.cancel_for(participants.lock(participant_id).id)
+        if canceled:  # which stays so, whatever becomes of the rest
+            accounts.audit("participant.letters_canceled", subject=str(participant_id), letters_canceled=canceled)
     # Others' letters are searched before anything is locked: it takes a while where there are many.
-    person = participants.get(participant_id)
+    person, begun = participants.get(participant_id), db.now()
     mentions = outbox.mentions_of(person.campaign_id, person.email)
     with db.transaction():
+        campaigns.lock_crowd(person.campaign_id, shared=False)
+        # Files first, then actions: an import or an action that goes on locks people or letters after itself.
+        participants.forget_files(person.campaign_id)
         person = participants.lock(participant_id)
+        deliveries.forget_in_filters(person.email)
         canceled += outbox.cancel_for(person.id)
         outbox.forget_recipient(person.id)
         outbox.forget_mentions(mentions, person.email)
+        # Those that were made meanwhile, and those that somebody was sending again until the others could be changed.
+        while mentions := outbox.mentions_of(person.campaign_id, person.email, since=begun - _MEANWHILE):
+            outbox.forget_mentions(mentions, person.email)
         events.forget(person.campaign_id, person.email)
         accounts.forget_in_log(person.email)
-        deliveries.forget_in_filters(person.email)
+        blasts.forget_in_audiences(person.email)
+        servers.forget_in_errors(person.email)
         participants.remove(person)
         accounts.audit("participant.deleted", subject=str(participant_id), letters_canceled=canceled)
     return canceled

@@ -35,6 +35,7 @@ def index() -> str:
 
 @blueprint.post("/settings/data")
 @access.owner
+@access.sensitive
 def keep_values() -> Answer:
     """Says for how long what letters were made of is kept."""
     form = _keep_form()
@@ -52,7 +53,12 @@ def export() -> Response:
     """Everything of the account, as a ZIP that is made while it is sent."""
     if not _exports.acquire(blocking=False):
         raise ServiceUnavailable("Other exports are under way. Try again in a minute.", retry_after=60)
-    answer = Response(service.export(), mimetype="application/zip")
+    try:
+        pieces = service.export()
+    except BaseException:
+        _exports.release()  # there is no answer whose end would
+        raise
+    answer = Response(pieces, mimetype="application/zip")
     answer.call_on_close(_exports.release)
     answer.headers["Content-Disposition"] = f'attachment; filename="ownpost-{db.now():%Y-%m-%d}.zip"'
     answer.headers["X-Accel-Buffering"] = "no"
@@ -76,8 +82,10 @@ def close() -> Answer:
 @access.owner
 def keep() -> BaseResponse:
     """Takes that back."""
-    service.keep()
-    flash("The account stays. What waits goes out again.", "success")
+    if service.keep():
+        flash("The account stays. What waits goes out again.", "success")
+    else:
+        flash("It is too late to keep the account: its deletion has begun.", "error")
     return redirect(url_for(".index"), 303)
 
 
@@ -95,6 +103,7 @@ def participant(campaign_id: uuid.UUID, participant_id: uuid.UUID) -> str:
 
 @blueprint.post("/campaigns/<uuid:campaign_id>/participants/<uuid:participant_id>/delete")
 @access.owner
+@access.sensitive
 def delete_participant(campaign_id: uuid.UUID, participant_id: uuid.UUID) -> BaseResponse:
     """Deletes a person with what is known of them."""
     person = _person(campaign_id, participant_id)

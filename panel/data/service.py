@@ -65,24 +65,30 @@ def _tell_owners(at: dt.datetime) -> None:
         )
 
 
-def keep() -> None:
-    """Takes that back; what waits goes out again."""
-    accounts.keep()
+def keep() -> bool:
+    """Takes that back; what waits goes out again. False once the account is being deleted."""
+    return accounts.keep()
 
 
 def tick() -> None:
     """One round of the ticker: deletes what is due to be, in pieces. In no scope."""
     end = time.monotonic() + _BUDGET
-    with db.system_scope("the ticker deletes accounts whose time has come"):
-        for account_id in accounts.due_for_deletion():
+    with db.system_scope("the ticker looks for accounts whose time has come"):
+        due = accounts.due_for_deletion()
+    for account_id in due:
+        with db.account_scope(account_id):
+            if not accounts.shut():
+                continue
+        with db.system_scope("the ticker deletes an account"):
             if erasing.is_at_rest(account_id):
                 erasing.go_on(account_id, end)
 
 
 def delete_now(account_id: uuid.UUID) -> None:
     """Deletes an account at once, by an operator's word. In no scope."""
-    with db.account_scope(account_id):
+    with db.account_scope(account_id), db.transaction():
         accounts.close(db.now())
+        accounts.shut()
     with db.system_scope("an operator deletes an account"):
         end = time.monotonic() + _PATIENCE
         while not erasing.is_at_rest(account_id) and time.monotonic() < end:

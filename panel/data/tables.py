@@ -13,7 +13,7 @@ from panel.db import AccountOwned, Base
 # Columns that let somebody in, or that only this program has a use for.
 _SECRET: Final = re.compile(
     r"password|secret|hash|sealed|token|uniquifier|totp|recovery|fingerprint|credential|public_key|^(fs|tf|mf|us)_"
-    r"|^lease_|^fence$|^sign_count$"
+    r"|^lease_|^fence$|^sign_count$|^upload$"
 )
 _SECRET_TABLES: Final = re.compile(r"web_?authn|passkey")
 

@@ -1,4 +1,4 @@
-"""A server that does not work rests: its deliveries wait, nothing is spent or dropped, and the owner is told once."""
+"""A server that does not work rests: its deliveries wait, nothing is spent or dropped, and the owner is told."""
 
 from __future__ import annotations
 

@@ -238,6 +238,12 @@ def tend() -> None:
 
 
 def forget_in_filters(address: str) -> None:
-    """Takes the address of a person who was deleted out of what was once filtered by. In a transaction."""
-    for action in db.session().scalars(select(BulkAction).where(BulkAction.ended_at.is_not(None))):
-        action.wanted = without(action.wanted, address)
+    """Takes the address of a person who was deleted out of what was once filtered by. In a transaction.
+
+    An action that is under way for them ends: nothing of theirs is left, and without the address it means others.
+    """
+    about = BulkAction.wanted["to"].as_string().icontains(address, autoescape=True)
+    for action in db.session().scalars(select(BulkAction).where(about).with_for_update()):
+        left = without(action.wanted, address)
+        if left != action.wanted:  # else it is for somebody whose address only ends or begins like this one
+            action.wanted, action.ended_at = left, action.ended_at or db.now()

@@ -22,10 +22,12 @@ from sqlalchemy import (
     Float,
     Integer,
     Select,
+    SQLColumnExpression,
     Uuid,
     and_,
     bindparam,
     case,
+    exists,
     func,
     null,
     or_,
@@ -38,6 +40,7 @@ from sqlalchemy.types import NullType
 from panel import db, mark
 from panel.outbox import states
 from panel.outbox.service import PRIORITY, Attempt, Delivery
+from panel.sqlfunctions import moved_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +121,9 @@ def lanes_due(*, busy: Collection[uuid.UUID], limit: int) -> list[LaneKey]:
     Leaps from lane to lane in the index, so that the number of deliveries does not matter. In a system scope. None
     while a database that was restored waits for a person's word.
     """
-    if not mark.may_send():
+    rows = db.session().execute(_LANES_DUE, {"most": limit + len(busy)}).all()
+    if not rows or not mark.may_send():
         return []
-    rows = db.session().execute(_LANES_DUE, {"most": limit + len(busy)})
     keys = [
         LaneKey(account_id, None if queue == account_id else queue, is_system)
         for queue, account_id, system, others in rows
@@ -128,6 +131,11 @@ def lanes_due(*, busy: Collection[uuid.UUID], limit: int) -> list[LaneKey]:
         if is_due
     ]
     return [key for key in keys if key.lane not in busy][:limit]
+
+
+def is_due(lane: SQLColumnExpression[uuid.UUID]) -> ColumnElement[bool]:
+    """Whether a lane, known as in `LaneKey.queue`, has something due; looked up in the index."""
+    return exists().where(_WAITING, _lane_of_row == lane, Delivery.next_attempt_at <= db.clock())
 
 
 def _lanes_due() -> Select[Any]:
@@ -142,7 +150,9 @@ def _lanes_due() -> Select[Any]:
     ]
     account = select(Delivery.account_id).where(_WAITING, _lane_of_row == lanes.c.lane).limit(1).scalar_subquery()
     columns = [first.label(f"first_{priority}") for priority, first in zip(PRIORITIES, firsts, strict=True)]
-    found = select(lanes.c.lane, account.label("account_id"), *columns).where(lanes.c.lane.is_not(None)).subquery()
+    firsts_of_lanes = select(lanes.c.lane, account.label("account_id"), *columns).where(lanes.c.lane.is_not(None))
+    # The offset keeps PostgreSQL from putting each look-up into every place that names it, and planning it there anew.
+    found = firsts_of_lanes.offset(0).subquery()
     of = {priority: found.c[f"first_{priority}"] for priority in PRIORITIES}
     due = {priority: of[priority] <= db.clock() for priority in PRIORITIES}
     urgency = case(*((due[priority], priority) for priority in PRIORITIES))
@@ -261,10 +271,22 @@ _END_LOST: Final = (
     .values(ended_at=db.clock(), outcome="lost")
 )
 _LEASE: Final = db.clock(bindparam("for_seconds", type_=Float()))
+# Once its next try is due, a letter waits for others: for its place in the queue, its server's limits, a worker. That
+# is no trying of its own, so its trying begins later by as long. What is held has its time left out as a whole.
+_OVERDUE: Final = and_(Delivery.held_at.is_(None), Delivery.next_attempt_at < db.clock())
+_TRYING_SINCE: Final = case(
+    (_OVERDUE, moved_on(Delivery.trying_since, Delivery.next_attempt_at)), else_=Delivery.trying_since
+)
 _TAKE: Final = (
     update(Delivery)
     .where(Delivery.id.in_(bindparam("those", expanding=True)))
-    .values(lease_owner=bindparam("by"), lease_until=_LEASE, next_attempt_at=_LEASE, fence=Delivery.fence + 1)
+    .values(
+        lease_owner=bindparam("by"),
+        lease_until=_LEASE,
+        next_attempt_at=_LEASE,
+        fence=Delivery.fence + 1,
+        trying_since=_TRYING_SINCE,
+    )
     # As the driver has them: what converts them otherwise does so anew for every letter.
     .returning(
         *(

@@ -6,10 +6,12 @@ its own account. The job runs in slices; between two of them RQ's worker gets to
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+import weakref
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from panel import db, queue
 from panel.config import Settings
-from panel.deliveries import claims
+from panel.deliveries import claims, probing
 from panel.deliveries.carrier import Carrier
 from panel.deliveries.claims import LaneKey
 from panel.deliveries.heartbeat import Heartbeat
@@ -37,8 +39,11 @@ have."""
 
 _ALL: Final = 1 << 20
 _POLL: Final = 0.05
+_POLL_FOR_NEW: Final = 0.25  # seconds, while no lane is sending: what is new rings
+_LOOKS: Final = 0.02  # seconds between two looks, however often it rings
 _LOOK_FOR_RESTS: Final = 0.5
 _NOTHING_FOUND: Final = 0.3  # seconds until a lane where others were quicker is looked at again
+_TRY_AFTER: Final = 0.5  # seconds after which a server in trouble is tried however much else there is to do
 _AFTER_AN_ERROR: Final = 0.5  # seconds until a database that was away is asked again
 _PATIENCE: Final = 6.0  # seconds that a shutdown waits for letters in flight before it breaks them off
 _FORGET: Final = 3600.0
@@ -69,10 +74,18 @@ class Drain:
         self._resting: dict[uuid.UUID, float] = {}
         self._at_limits: set[uuid.UUID] = set()
         self._looked_at = 0.0
-        self._ended = threading.Semaphore(0)
+        self._last_look = 0.0
+        self._left_to_try = False
+        self._tried_at = 0.0
+        self._news = threading.Event()
+        self._ear: queue.Ear | None = None
 
     def run(self) -> None:
         """Sends until nothing is due any more, or a slice is over and no lane is waiting for its server."""
+        if self._ear is None:
+            self._ear = queue.Ear(self._news.set)
+            weakref.finalize(self, self._ear.end)
+            self._ear.start()
         with Heartbeat(self._renew, self._settings.tuning.lease):
             self._start_and_collect()
             while not self._finish():
@@ -91,7 +104,7 @@ class Drain:
             if over:
                 return
             try:
-                started = self._start_lanes()
+                self._start_lanes()
             except SQLAlchemyError as error:
                 # The lanes that run go on, and need the heartbeat; whether anything is due is looked at again.
                 log.warning("the database is away; no lanes are started", error=type(error).__name__)
@@ -99,11 +112,12 @@ class Drain:
                 continue
             if not self._lanes and not self._resting:
                 return
-            if not started:
-                self._collect(_POLL)
+            self._collect(self._until_next_look())
 
     def close(self) -> None:
         """Says goodbye to the servers."""
+        if self._ear is not None:
+            self._ear.end()
         self._carrier.warm.close()
         self._carrier.recorder.close()
 
@@ -138,10 +152,10 @@ class Drain:
         finally:
             over.set()
 
-    def _start_lanes(self) -> int:
+    def _start_lanes(self) -> None:
         self._forget_ended()
         more, unknown = self._room()
-        now = time.monotonic()
+        now = self._last_look = time.monotonic()
         self._resting = {lane: until for lane, until in self._resting.items() if until > now}
         running = {lane.key.lane: lane for lane in self._lanes}
         busy = {key for key, lane in running.items() if lane.full} | self._resting.keys()
@@ -151,6 +165,12 @@ class Drain:
             # Where only those may start that have shown it, they can stand anywhere in the line.
             limit = more + len(running) if unknown else _ALL
             keys = claims.lanes_due(busy=busy | self._at_limits, limit=limit)
+            trouble = self._in_trouble(keys, running)
+            if trouble and len(keys) == limit:
+                # So can those who work, here.
+                keys = claims.lanes_due(busy=busy | self._at_limits, limit=_ALL)
+                trouble = self._in_trouble(keys, running)
+            keys = self._without_trouble(keys, trouble, running)
         started = 0
         for key in keys:
             answers = self._widths.answers(key.lane)
@@ -160,7 +180,38 @@ class Drain:
                 self._start(key)
                 started += 1
                 unknown -= not answers
-        return started
+                if key.lane in trouble:
+                    self._tried_at = now
+
+    def _in_trouble(self, keys: list[LaneKey], running: Collection[uuid.UUID]) -> dict[uuid.UUID, bool]:
+        """Those of these lanes whose server was in trouble, and whether somebody is trying it. In a system scope."""
+        strange = {key.lane for key in keys if key.lane not in running and not self._widths.answers(key.lane)}
+        return probing.to_try(strange) if strange else {}
+
+    def _without_trouble(
+        self, keys: list[LaneKey], trouble: dict[uuid.UUID, bool], running: Collection[uuid.UUID]
+    ) -> list[LaneKey]:
+        """These lanes without those in trouble, but for one of them where no other lane is to be started, or has been
+        for a while: so many of them at once keep nobody waiting.
+
+        It is any one that nobody tries yet, so that workers do not all come to the same.
+        """
+        works, to_try = list[LaneKey](), list[LaneKey]()
+        for key in keys:
+            if key.system or key.lane in running or key.lane not in trouble:
+                works.append(key)
+            elif trouble[key.lane]:
+                self._resting[key.lane] = time.monotonic() + _NOTHING_FOUND
+            else:
+                to_try.append(key)
+        self._left_to_try = len(to_try) > 1
+        if not to_try:
+            return works
+        one = random.choice(to_try)  # noqa: S311 - no secret
+        if time.monotonic() > self._tried_at + _TRY_AFTER:
+            return [one, *works]
+        busy = any(key.lane not in running for key in works) or any(lane.opening for lane in self._lanes)
+        return works if busy else [*works, one]
 
     def _room(self) -> tuple[int, int]:
         for lane in self._lanes:
@@ -171,14 +222,23 @@ class Drain:
         )
 
     def _start(self, key: LaneKey) -> None:
-        lane = Lane(self._app, self._carrier, self._widths, key, owner=self._owner, ended=self._ended)
+        lane = Lane(self._app, self._carrier, self._widths, key, owner=self._owner, news=self._news)
         self._lanes.add(lane)
         lane.start()
 
     def _collect(self, wait: float) -> None:
-        """Waits until a lane has ended, or for so many seconds."""
-        self._ended.acquire(timeout=wait)
+        """Waits until a lane has ended or somebody has rung, or for so many seconds."""
+        self._news.wait(wait)
+        self._news.clear()
+        if (early := self._last_look + _LOOKS - time.monotonic()) > 0:
+            time.sleep(early)
         self._forget_ended()
+
+    def _until_next_look(self) -> float:
+        """Seconds until it is looked for what is due though nothing has rung."""
+        if self._left_to_try or any(self._widths.answers(lane.key.lane) for lane in self._lanes):
+            return _POLL
+        return max(_LOOKS, min([_POLL_FOR_NEW, *(until - time.monotonic() for until in self._resting.values())]))
 
     def _forget_ended(self) -> None:
         for lane in [lane for lane in self._lanes if lane.over]:

@@ -32,11 +32,17 @@ _BY_ACCOUNT: Final = Delivery.kind != "system"  # system letters take the platfo
 def of_lanes(lanes: Iterable[uuid.UUID | None]) -> ColumnElement[bool]:
     """The deliveries of these outbound addresses. None: those that name none, or one that is gone: the default's."""
     wanted = list(lanes)
+    known = [address.id for address in addresses.all_addresses()] if None in wanted else []
+    return of_known_lanes(wanted, known)
+
+
+def of_known_lanes(lanes: Iterable[uuid.UUID | None], known: Iterable[uuid.UUID]) -> ColumnElement[bool]:
+    """The same for whoever has the ids of all of the account's outbound addresses."""
+    wanted = list(lanes)
     named = [lane for lane in wanted if lane is not None]
     conditions: list[ColumnElement[bool]] = [Delivery.address_id.in_(named)] if named else []
     if None in wanted:
-        known = [address.id for address in addresses.all_addresses()]
-        conditions += [Delivery.address_id.is_(None), Delivery.address_id.not_in(known)]
+        conditions += [Delivery.address_id.is_(None), Delivery.address_id.not_in(list(known))]
     return or_(false(), *conditions)
 
 
@@ -64,11 +70,13 @@ def of_change(state: str, *, spent: bool) -> dict[str, Any]:
 def hold(which: ColumnElement[bool], *, reason: str, limit: int) -> int:
     """Holds what of these is due and unclaimed, at most `limit`; says how many that were. In the account's scope."""
     held = 0
+    is_due = Delivery.lease_until.is_(None), Delivery.next_attempt_at <= db.clock(), _BY_ACCOUNT, which
+    if _is_none(Delivery.state.in_(states.DUE), *is_due):
+        return 0
     for state in states.DUE:  # one after the other: so an index gives the oldest
-        due = Delivery.state == state, Delivery.lease_until.is_(None), Delivery.next_attempt_at <= db.clock()
         held_at = func.coalesce(Delivery.held_at, db.clock())
         with db.transaction() as session:
-            oldest = _oldest(limit - held, *due, _BY_ACCOUNT, which)
+            oldest = _oldest(limit - held, Delivery.state == state, *is_due)
             ids = list(session.scalars(oldest))
             held += _run(
                 update(Delivery)
@@ -88,6 +96,8 @@ def wait_for(which: ColumnElement[bool], *, reason: str, limit: int) -> int:
     other: list[ColumnElement[bool]] = [Delivery.reason.is_distinct_from(reason), BY_ITSELF]
     if reason != outbox.PLATFORM_LIMIT:
         other.append(turn)
+    if _is_none(outbox.IS_HELD, *other, which):
+        return 0
     with db.transaction() as session:
         ids = list(session.scalars(_oldest(limit, outbox.IS_HELD, *other, which)))
         return _run(
@@ -104,6 +114,8 @@ def free(which: ColumnElement[bool], *, limit: int) -> int:
     They keep their order: each piece is due later than the one before it, and within a piece the id decides. Their own
     trying time leaves the hold out.
     """
+    if _is_none(outbox.IS_HELD, BY_ITSELF, which):
+        return 0
     with db.transaction() as session:
         ids = list(session.scalars(_oldest(limit, Delivery.state == "held", BY_ITSELF, which)))
         return _run(
@@ -153,6 +165,11 @@ def expire(longest: float, *, limit: int) -> int:
             .values(state="expired", reason="held_too_long", held_at=None),
             ids,
         )
+
+
+def _is_none(*which: ColumnElement[bool]) -> bool:
+    """Whether there is none of these, which is so at most rounds: found out without a lock."""
+    return db.session().scalar(select(Delivery.id).where(*which).limit(1)) is None
 
 
 def _oldest(limit: int, *which: ColumnElement[bool], by: Any = (Delivery.id,)) -> Any:

@@ -15,19 +15,22 @@ import structlog
 from flask import Flask
 
 from panel import db
-from panel.deliveries import claims, parcels, record
+from panel.deliveries import claims, parcels, probing, record
+from panel.deliveries.allowance import lane_route
 from panel.deliveries.carrier import Carrier, connection_key
-from panel.deliveries.claims import Claim, LaneKey
+from panel.deliveries.claims import Claim, Claimed, LaneKey
 from panel.deliveries.hub import Hub
 from panel.deliveries.line import NOT_NOW, Line
 from panel.deliveries.parcels import Parcel
 from panel.deliveries.widths import Widths
+from panel.servers.service import Route
 
 log = structlog.get_logger(__name__)
 
 FEWEST: Final = 10
 MOST: Final = 300
 _SECONDS: Final = 1.0  # of sending, that a batch is to last
+FRESH: Final = 2.0  # seconds after which what a lane has ready is looked at again before it is sent
 STALLED: Final = 3.0  # seconds without a reply after which a lane is waiting for its server
 
 
@@ -42,7 +45,7 @@ class Lane(threading.Thread):
         key: LaneKey,
         *,
         owner: str,
-        ended: threading.Semaphore,
+        news: threading.Event,
     ) -> None:
         super().__init__(name="lane", daemon=True)
         self.key = key
@@ -53,7 +56,7 @@ class Lane(threading.Thread):
         self._app = app
         self._widths = widths
         self._owner = owner
-        self._told = ended
+        self._news = news
         self._ending = threading.Event()
         self._nudged = False
         self._lines: set[Line] = set()
@@ -62,8 +65,10 @@ class Lane(threading.Thread):
         self._batch = FEWEST
         self._claimed = 0
         self._claimed_at = 0.0
+        self._screened_at = 0.0
         self._since = time.monotonic()
         self._troubled = False
+        self._failing = True  # its server, for all that the lane knows yet
 
     # -- what other threads may ask -----------------------------------------------------------------------------------
 
@@ -75,6 +80,11 @@ class Lane(threading.Thread):
     def stalled(self) -> bool:
         """Whether no server has said anything for long."""
         return time.monotonic() - self._since > STALLED
+
+    @property
+    def opening(self) -> bool:
+        """Whether it has yet to claim something, or to find out that it cannot."""
+        return not (self.over or self._claimed_at)
 
     @property
     def full(self) -> bool:
@@ -103,7 +113,7 @@ class Lane(threading.Thread):
         finally:
             self._give_back()
             self.over = True
-            self._told.release()
+            self._news.set()
 
     def _add_line(self) -> None:
         line = Line(self)
@@ -131,6 +141,7 @@ class Lane(threading.Thread):
 
     def more(self, connection: Hashable = None) -> bool:
         """Whether there is a letter to send (by this connection, if one is given); claims a batch when none is left."""
+        self._screen_again()
         while not self._ready and not self._troubled and not self._ending.is_set():
             if not self._claim():
                 return False
@@ -152,9 +163,12 @@ class Lane(threading.Thread):
 
     def accepted(self, some: Iterable[Parcel]) -> None:
         """These were accepted, and that is recorded."""
+        knew = self._widths.answers(self.key.lane)
         for parcel in some:
             self._widths.accepted(self.key.lane)
             self._held.pop(parcel.claim.delivery_id, None)
+        if not knew and self._widths.answers(self.key.lane):
+            self._news.set()  # more connections may be worth it from now on
 
     def settled(self, parcel: Parcel) -> None:
         """This one is no longer ours."""
@@ -181,15 +195,16 @@ class Lane(threading.Thread):
 
     def _claim(self) -> bool:
         """Claims a batch and makes its letters; says whether there was anything, sent or set aside."""
-        limit = self._next_batch()
         with db.account_scope(self.key.account_id):
-            claimed = claims.claim(self.key, owner=self._owner, limit=limit, lease=self.carrier.settings.tuning.lease)
+            tried = self._in_trouble()
+            claimed = self._claim_one_to_try(tried) if tried else self._claim_batch()
             self._held.update((one.id, one.claim) for one in claimed)
             made = parcels.make(self.key, claimed, platform_from=self.carrier.settings.platform_from)
-            if made and made[-1].route.failing:
-                # A server that was in trouble gets one letter to try.
-                claims.release([parcel.claim for parcel in made[1:]])
-                del made[1:]
+            if tried is None and made and made[-1].route.failing:
+                # It came into trouble since this lane looked; the next claim is of one letter.
+                self._failing = True
+                claims.release([parcel.claim for parcel in made])
+                made.clear()
             resting = parcels.keep_pace(made)
         kept = {parcel.claim.delivery_id for parcel in made}
         for one in claimed:
@@ -199,12 +214,42 @@ class Lane(threading.Thread):
             self._widths.limit(self.key.lane, made[-1].route.limits.connections)
         self._ready.extend(made)
         self.found = self.found or bool(claimed)
-        self._since = self._claimed_at = time.monotonic()
+        self._since = self._claimed_at = self._screened_at = time.monotonic()
         self._claimed = len(made)
-        if resting and not made:
-            self.rest = max(self.rest, NOT_NOW)  # by then the drain sees that it waits, and until when
+        if (resting and not made) or (tried and not claimed):
+            # By then the drain sees that it waits, and until when; or whoever tries the server knows more.
+            self.rest = max(self.rest, NOT_NOW)
             return False
         return bool(claimed)
+
+    def _screen_again(self) -> None:
+        """Somebody may have unsubscribed while a slow server kept the lane waiting, or the account been suspended."""
+        if not self._ready or time.monotonic() - self._screened_at < FRESH:
+            return
+        self._screened_at = time.monotonic()
+        some = list(self._ready)
+        with db.account_scope(self.key.account_id):
+            kept = parcels.screen_again(self.key, some)
+        self._ready = deque(kept)
+        left = set(map(id, kept))
+        for parcel in some:
+            if id(parcel) not in left:
+                self.settled(parcel)
+
+    def _in_trouble(self) -> Route | None:
+        """The lane's route, where its server was in trouble and takes one letter at a time till it works."""
+        if not self._failing or self.key.system:
+            return None
+        route = lane_route(self.key.address_id)
+        self._failing = route.failing and not route.paused
+        return route if self._failing else None
+
+    def _claim_one_to_try(self, route: Route) -> list[Claimed]:
+        return probing.claim_one_to_try(self.key, route, owner=self._owner, lease=self.carrier.settings.tuning.lease)
+
+    def _claim_batch(self) -> list[Claimed]:
+        limit, lease = self._next_batch(), self.carrier.settings.tuning.lease
+        return claims.claim(self.key, owner=self._owner, limit=limit, lease=lease)
 
     def _next_batch(self) -> int:
         """As many letters as about a second takes, by how long the last batch took."""

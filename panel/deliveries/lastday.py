@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from panel import db
 from panel.accounts import service as accounts
@@ -26,13 +26,17 @@ class _Group:
     count: int
 
 
+def is_soon(longest: float) -> ColumnElement[bool]:
+    """Whether a held letter's hold, of `longest` seconds, ends within a day."""
+    # Where holds are shorter than two days, half of one is left.
+    return Delivery.held_at < db.clock(-(longest - min(86_400.0, longest / 2)))
+
+
 def tell(longest: float) -> None:
     """Mails the owners of this account about what will have been held for `longest` seconds within a day."""
-    # Where holds are shorter than two days, half of one is left.
-    soon = Delivery.held_at < db.clock(-(longest - min(86_400.0, longest / 2)))
     found = db.session().execute(
         select(Delivery.address_id, func.min(Delivery.held_at), func.count())
-        .where(outbox.IS_HELD, holds.ENDS, soon)
+        .where(outbox.IS_HELD, holds.ENDS, is_soon(longest))
         .group_by(Delivery.address_id)
     )
     groups: dict[uuid.UUID | None, _Group] = {}

@@ -43,9 +43,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the log; the ids are where the next pages begin, None where there is nothing more."""
+    """A page of the log, and the account's campaigns, of which the filter names one; the ids are where the next pages
+    begin, None where there is nothing more."""
 
     lines: Sequence[Line]
+    campaigns: Sequence[campaigns.Campaign]
     older: int | None
     newer: int | None
 
@@ -62,8 +64,10 @@ def page(wanted: Filter, *, before: int | None = None, after: int | None = None)
         found = list(db.session().scalars(older.order_by(Delivery.id.desc()).limit(PAGE + 1)))
         more_newer, more_older = before is not None, len(found) > PAGE
         found = found[:PAGE]
+    every = campaigns.campaigns()
     return Page(
-        _lines(found),
+        _lines(found, every),
+        every,
         older=found[-1].id if found and more_older else None,
         newer=found[0].id if found and more_newer else None,
     )
@@ -87,8 +91,8 @@ def _day(day: dt.date | None) -> str:
     return f"{day.day} {day:%b %Y}" if day else ""
 
 
-def _lines(found: Sequence[Delivery]) -> list[Line]:
-    names = {campaign.id: campaign.name for campaign in campaigns.campaigns()}
+def _lines(found: Sequence[Delivery], every: Sequence[campaigns.Campaign]) -> list[Line]:
+    names = {campaign.id: campaign.name for campaign in every}
     kinds = campaigns.kinds_of({one.notification_id for one in found if one.notification_id})
     of_blasts = {one.notification_version_id for one in found if not one.notification_id}
     subjects = campaigns.subjects_of(of_blasts - {None})
@@ -146,7 +150,7 @@ def story(delivery_id: int) -> Story:
     """Everything about a delivery. Raises NotFound."""
     delivery = outbox.get(delivery_id)
     return Story(
-        line=_lines([delivery])[0],
+        line=_lines([delivery], campaigns.campaigns())[0],
         attempts=outbox.attempts(delivery_id),
         reason=waiting.words_of([delivery]).get(delivery_id) or reasons.words(delivery.reason),
         letter=_rendered(delivery),

@@ -1,7 +1,8 @@
 """A letter that its server never takes, while it takes others: what the server says is about that letter, then.
 
 A server may say “temporary lookup failure” of one recipient's domain, for days, in the words it would use of trouble
-of its own. It would not do to let a whole account wait for that one letter.
+of its own. It would not do to let a whole account wait for that one letter. Nor would it do to try one every minute for
+ever because the platform's server says that its sender is to blame: that rests for nobody and is mended by no account.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from panel.smtp.outcome import About, Outcome, Phase
 ENOUGH: Final = 3
 """Refusals of one letter, as if it were for the server's own sake, after which it may be for the letter's."""
 
+_OWN: Final = (About.SERVER,)  # an own server's other troubles pause it until its owner mends them
+_PLATFORM: Final = (About.SERVER, About.SENDER, About.CREDENTIALS, About.QUOTA)
 _PHASES: Final = (Phase.RCPT, Phase.DATA, Phase.FINAL_DOT)  # when the server knows more of a letter than its sender
 _NEWEST: Final = 1_000  # letters of all accounts among which one that the platform's server took is looked for
 
@@ -26,12 +29,13 @@ _NEWEST: Final = 1_000  # letters of all accounts among which one that the platf
 def is_misfit(claim: Claim, route: Route, outcome: Outcome) -> bool:
     """Whether what the server said of itself is about this letter: it said so often enough, and took another since the
     first time. In no scope."""
-    if outcome.about is not About.SERVER or outcome.code is None or outcome.phase not in _PHASES:
+    suspects = _PLATFORM if route.server_id is None else _OWN
+    if outcome.about not in suspects or outcome.code is None or outcome.phase not in _PHASES:
         return False
     with db.account_scope(claim.account_id) as session:
         refused = select(func.count(), func.min(Attempt.started_at)).where(
             Attempt.delivery_id == claim.delivery_id,
-            Attempt.about == str(About.SERVER),
+            Attempt.about.in_([str(about) for about in suspects]),
             Attempt.code.is_not(None),
             Attempt.phase.in_([str(phase) for phase in _PHASES]),
             Attempt.server == route.label,

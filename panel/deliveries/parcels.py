@@ -31,17 +31,30 @@ class Parcel:
     ended before the server had heard of it.
     """
 
-    claim: Claim
+    claimed: Claimed
     route: Route
     envelope: Envelope
-    to_address: str
     letter: MakeLetter
-    attempts: int
     trying: dt.timedelta
     allowance: Allowance | None = None
     began: bool = False
     begun: bool = False
     tried: int = 0
+
+    @property
+    def claim(self) -> Claim:
+        """The right to try it."""
+        return self.claimed.claim
+
+    @property
+    def to_address(self) -> str:
+        """The recipient."""
+        return self.claimed.to_address
+
+    @property
+    def attempts(self) -> int:
+        """How many were spent before."""
+        return self.claimed.attempts
 
 
 def make(key: LaneKey, claimed: Sequence[Claimed], *, platform_from: Mailbox) -> list[Parcel]:
@@ -59,13 +72,40 @@ def make(key: LaneKey, claimed: Sequence[Claimed], *, platform_from: Mailbox) ->
             letter = _letter(one, envelope)
             if letter is not None:
                 trying = trying_time(since=one.trying_since, held_at=one.held_at, now=now)
-                made.append(Parcel(one.claim, route, envelope, one.to_address, letter, one.attempts, trying))
+                made.append(Parcel(one, route, envelope, letter, trying))
                 continue
             reason = Aside("failed", "letter_cannot_be_made")
         aside.setdefault(reason, []).append(one.claim)
     for reason, those in aside.items():
         set_aside(those, reason)
     return made
+
+
+def screen_again(key: LaneKey, some: Sequence[Parcel]) -> list[Parcel]:
+    """Those of letters made a while ago that may still be sent; the rest is set aside, or given back where another
+    server sends by now. In the account's scope."""
+    screen = screening.Screen(key.address_id, [parcel.claimed for parcel in some])
+    kept: list[Parcel] = []
+    elsewhere: list[Parcel] = []
+    aside: dict[Aside, list[Parcel]] = {}
+    for parcel in some:
+        route = screen.route_of(parcel.claimed)
+        reason = screen.aside(parcel.claimed, route)
+        if reason is not None:
+            aside.setdefault(reason, []).append(parcel)
+        elif route.sends_as(parcel.route):
+            kept.append(parcel)
+        else:
+            elsewhere.append(parcel)
+    for parcel in (*elsewhere, *(one for those in aside.values() for one in those)):
+        if parcel.begun:
+            record.abandoned(parcel.claim)
+    for reason, those in aside.items():
+        _give_places_back(those)
+        set_aside([parcel.claim for parcel in those], reason)
+    if elsewhere:
+        give_back(elsewhere)
+    return kept
 
 
 def _letter(one: Claimed, envelope: Envelope) -> MakeLetter | None:
@@ -114,10 +154,14 @@ def keep_pace(made: list[Parcel]) -> dt.datetime | None:
 
 def give_back(some: Sequence[Parcel], *, wait: float = 0.0) -> None:
     """Gives back letters that were not begun, and their place in their server's limits. In the account's scope."""
+    _give_places_back(some)
+    claims.release([parcel.claim for parcel in some], wait=wait)
+
+
+def _give_places_back(some: Sequence[Parcel]) -> None:
     taken: dict[Allowance, list[Parcel]] = {}
     for parcel in some:
         if parcel.allowance is not None:
             taken.setdefault(parcel.allowance, []).append(parcel)
     for allowance, those in taken.items():
         servers.give_back(those[0].route, len(those), of=allowance)
-    claims.release([parcel.claim for parcel in some], wait=wait)

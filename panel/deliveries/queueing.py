@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import current_app
 
+from panel import db
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.campaigns import service as campaigns
@@ -91,9 +92,14 @@ def queue_for(happening: Happening) -> list[Delivery]:
 
 
 def orders_for(happening: Happening, desk: Desk) -> list[Order]:
-    """The deliveries that an event causes, to be put into the outbox in its transaction; `canceled` ones say why."""
+    """The deliveries that an event causes, to be put into the outbox in its transaction; `canceled` ones say why.
+
+    Raises NotFound when the campaign's notifications are gone, as while its account is being deleted.
+    """
     tags = _tags(happening)
     notifications = {one.kind: one for one in desk.notifications(happening.campaign.id)}
+    if not notifications.keys() >= {kind.key for kind in kinds_for_event(happening.event_type)}:
+        raise db.NotFound("no such Notification")
     return [
         _order(happening, notifications[kind.key], recipient, tags, desk)
         for kind in kinds_for_event(happening.event_type)
@@ -168,7 +174,8 @@ def _tags(happening: Happening) -> dict[str, str]:
 
 def from_domain(address_id: uuid.UUID | None) -> str:
     """The domain of the From, for the Message-ID: fixed when the delivery is made."""
-    address = addresses.get(address_id) if address_id else addresses.default()
+    # An address that is removed at this moment leaves its letters to the default one.
+    address = (addresses.find(address_id) if address_id else None) or addresses.default()
     return address.domain if address else _settings().platform_from.address.rpartition("@")[2]
 
 

@@ -90,7 +90,6 @@ def sending(one: Sending) -> None:
 
 def ended(one: Ended) -> bool:
     """Writes how an attempt ended. In a transaction. False when the claim was lost meanwhile."""
-    _end_attempt(one)
     decision = one.decision
     row: dict[str, Any] = {"reason": decision.reason, "lease_owner": None, "lease_until": None}
     if one.outcome.reply is not None:
@@ -104,7 +103,9 @@ def ended(one: Ended) -> bool:
     try:
         change(one.claim, decision.state, **row)
     except LeaseLost:
+        _end_attempt(one, told=decision.state != "sent")
         return _late(one, row)
+    _end_attempt(one, told=False)
     return True
 
 
@@ -121,13 +122,17 @@ def _late(one: Ended, row: dict[str, Any]) -> bool:
     return found == 1
 
 
-def _end_attempt(one: Ended) -> None:
+def _end_attempt(one: Ended, *, told: bool) -> None:
+    """told: an end that the attempt has already stands, since its delivery's state rests on it; what the server said
+    is added all the same, for whoever has to judge."""
     claim = one.claim
-    _execute(
-        update(Attempt)
-        .where(Attempt.delivery_id == claim.delivery_id, Attempt.fence == claim.fence)
-        .values(**ended_row(one))
-    )
+    this = Attempt.delivery_id == claim.delivery_id, Attempt.fence == claim.fence
+    row = ended_row(one)
+    if told and not _execute(update(Attempt).where(*this, Attempt.ended_at.is_(None)).values(**row)):
+        row = {name: value for name, value in row.items() if name not in ("ended_at", "outcome")}
+        _execute(update(Attempt).where(*this).values(**row))
+    elif not told:
+        _execute(update(Attempt).where(*this).values(**row))
 
 
 def ended_row(one: Ended) -> dict[str, Any]:

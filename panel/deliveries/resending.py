@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from panel import db
 from panel.accounts import service as accounts
-from panel.addresses import service as addresses
 from panel.deliveries.queueing import from_domain
 from panel.outbox import service as outbox
 from panel.outbox import states
@@ -60,13 +59,9 @@ def renew(old: Sequence[Delivery], *, priority: int) -> list[int]:
     uncertain = [one.id for one in old if one.state == "uncertain"]
     if uncertain:
         outbox.change(uncertain, "uncertain", "canceled", reason="resent")
-    domains = {address_id: _domain(address_id) for address_id in {one.address_id for one in old}}
-    return outbox.put_again(old, domains=domains, priority=priority)
-
-
-def _domain(address_id: uuid.UUID | None) -> str:
     # The log outlives the address; what was its mail takes the default one's route.
-    return from_domain(address_id if address_id and addresses.find(address_id) else None)
+    domains = {address_id: from_domain(address_id) for address_id in {one.address_id for one in old}}
+    return outbox.put_again(old, domains=domains, priority=priority)
 
 
 def suppressed(some: Sequence[Delivery]) -> dict[int, str]:

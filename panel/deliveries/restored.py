@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import func, select, update
@@ -24,15 +25,16 @@ _WAITING: Final = (*states.DUE, "held")
 _AT_ONCE: Final = 2_000
 
 
-def turn() -> bool:
+def turn(blasts_wait: Callable[[], bool]) -> bool:
     """One round of the ticker: whether it, and everybody, may go on. In no scope; needs the app."""
     with db.system_scope("the ticker sees whether this is the database that was here before"):
-        return mark.turn(has_sent=_has_sent, newest=newest)
+        return mark.turn(may_repeat=lambda: _sent_or_waits() or blasts_wait(), newest=newest)
 
 
-def _has_sent() -> bool:
-    tried = Delivery.state.in_(("sent", "uncertain", "bounced"))
-    return db.session().scalar(select(Delivery.id).where(tried).limit(1)) is not None
+def _sent_or_waits() -> bool:
+    # What waits in a copy may have been sent since it was made.
+    some = Delivery.state.in_((*_WAITING, "sending", "sent", "uncertain", "bounced"))
+    return db.session().scalar(select(Delivery.id).where(some).limit(1)) is not None
 
 
 def newest() -> int:

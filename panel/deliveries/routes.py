@@ -8,7 +8,6 @@ from flask import Response, abort, flash, redirect, render_template, request, ur
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
 
-from panel.campaigns import service as campaigns
 from panel.deliveries import bulk, log, reasons, service
 from panel.deliveries.wanted import Filter
 from panel.web import access, frames, steps
@@ -26,7 +25,6 @@ def index() -> str:
         "deliveries/index.html",
         page=log.page(wanted, before=_place("before"), after=_place("after")),
         wanted=wanted,
-        campaigns=campaigns.campaigns(),
         kinds=log.KINDS_IN_WORDS,
         query=wanted.as_query(),
         offers=bulk.offers(wanted) if current_user.is_owner else (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -116,14 +116,17 @@ def close() -> None:
         found.close()
 
 
-def may_go_on() -> bool:
-    """Whether this is the database that was here before, and not an older one: the ticker's first question."""
-    return restored.turn()
+def may_go_on(*, blasts_wait: Callable[[], bool]) -> bool:
+    """Whether this is the database that was here before, and not an older one: the ticker's first question.
+
+    blasts_wait: whether there are letters that are not made yet.
+    """
+    return restored.turn(blasts_wait)
 
 
-def tick(settings: Settings) -> None:
-    """One round of the ticker. In no scope."""
-    upkeep.tick(settings)
+def tick(settings: Settings, *, thorough: bool = False) -> None:
+    """One round of the ticker; now and then a thorough one (see `upkeep.tick`). In no scope."""
+    upkeep.tick(settings, thorough=thorough)
     with db.system_scope("the ticker looks for actions whose job was lost"):
         bulk.tend()
     if blanked := retention.tick(settings, time.monotonic() + _BUDGET):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from panel.events.problems import Fault
+from panel.events.problems import Faults
 from panel.message.addresses import InvalidAddress, InvalidHeaderText, check_header_text, normalise
 
 T = TypeVar("T")
@@ -15,6 +15,8 @@ T = TypeVar("T")
 # A time outside of these is a slip of the clock or of the unit, and some would not fit a database.
 _EARLIEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 _LATEST: Final = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+# Of a member that nobody knows, as far as it is told. Each character may become twelve octets of JSON.
+_LONGEST_NAME: Final = 50
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -23,7 +25,7 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 class Fields:
     """The members of one object. `path` is its JSON pointer; what is wrong goes into `faults`."""
 
-    def __init__(self, members: Mapping[str, Any], path: str, faults: list[Fault]) -> None:
+    def __init__(self, members: Mapping[str, Any], path: str, faults: Faults) -> None:
         self._members = members
         self._path = path
         self._faults = faults
@@ -33,13 +35,13 @@ class Fields:
 
     def fault(self, name: str, detail: str) -> None:
         """Notes what is wrong with a member. The name may be the caller's own, hence the escapes of RFC 6901 §3."""
-        escaped = name[:100].replace("~", "~0").replace("/", "~1")
-        self._faults.append(Fault(f"{self._path}/{escaped}", detail))
+        escaped = name[:_LONGEST_NAME].replace("~", "~0").replace("/", "~1")
+        self._faults.add(f"{self._path}/{escaped}", detail)
 
     def only(self, known: frozenset[str], *, about: str) -> Fields:
         """The known members; every other one is a fault."""
         for name in sorted(self._members.keys() - known):
-            self.fault(name, f"{about} takes no `{name[:100]}`.")
+            self.fault(name, f"{about} takes no `{name[:_LONGEST_NAME]}`.")
         return Fields({name: self._members[name] for name in self._members.keys() & known}, self._path, self._faults)
 
     def read(self, name: str, parse: Callable[[Any], T], *, required: bool = False) -> T | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from panel.events import fields as read_as
 from panel.events.fields import Fields
-from panel.events.problems import Fault, Refused
+from panel.events.problems import Fault, Faults, Refused
 
 MAX_SLUG: Final = 63
 MAX_NAME: Final = 100
@@ -75,12 +75,12 @@ def read(body: object) -> Report:
     """The report, or Refused (422) with everything that is wrong with it."""
     if not isinstance(body, dict):
         raise Refused(422, [Fault("", "An event must be a JSON object.")])
-    faults: list[Fault] = []
+    faults = Faults()
     fields = Fields(body, "", faults)
     kind = fields.read("type", read_as.one_of(*TYPES), required=True)
     if kind is None:
         # What else is needed depends on the type.
-        raise Refused(422, faults)
+        raise Refused(422, faults.told, more=faults.more)
     needs = TYPES[kind]
     fields = fields.only(_COMMON | needs.required | needs.optional, about=f"An event of type {kind}")
     report = Report(
@@ -96,7 +96,7 @@ def read(body: object) -> Report:
     if not faults:
         _check_people(report, faults)
     if faults:
-        raise Refused(422, faults)
+        raise Refused(422, faults.told, more=faults.more)
     return report
 
 
@@ -137,12 +137,12 @@ def _denial(fields: Fields) -> dict[str, str] | None:
     return {"reason": reason} if reason else {}
 
 
-def _check_people(report: Report, faults: list[Fault]) -> None:
+def _check_people(report: Report, faults: Faults) -> None:
     if report.referrer and report.friend and report.referrer.email == report.friend.email:
-        faults.append(Fault("/friend/email", "Nobody can refer themselves: friend and referrer have the same address."))
+        faults.add("/friend/email", "Nobody can refer themselves: friend and referrer have the same address.")
     if report.reward and getattr(report, report.reward["to"]) is None:
         to = report.reward["to"]
-        faults.append(Fault(f"/{to}", f"The reward goes to the {to}, so `{to}` must say who that is."))
+        faults.add(f"/{to}", f"The reward goes to the {to}, so `{to}` must say who that is.")
 
 
 def fingerprint(body: object) -> str:

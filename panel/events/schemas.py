@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from panel.events import reading
+from panel.events import problems, reading
 from panel.outbox import states
 
 # What cannot stand in a header field: control characters, line breaks, and marks that turn the reading direction.
@@ -19,6 +19,10 @@ _NAME = {**_TEXT, "maxLength": reading.MAX_NAME}
 _TIME = {"type": "string", "format": "date-time"}
 _TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
 _STRING_OR_NULL = {"type": ["string", "null"]}
+_ERRORS = (
+    f"The fields to blame, by JSON pointer: the first {problems.MOST}, then how many more. A batch tells that many in "
+    "all; of each event that it refuses, at least one."
+)
 _STATE = {"type": "string", "enum": list(states.STATES)}
 
 KEY = {
@@ -166,7 +170,7 @@ def _answers() -> dict[str, Any]:
                 title={"type": "string"},
                 status={"type": "integer"},
                 detail={"type": "string"},
-                errors={"type": "array", "items": fault, "description": "The fields to blame, by JSON pointer."},
+                errors={"type": "array", "items": fault, "description": _ERRORS},
             ),
             "description": "A problem (RFC 9457).",
         },

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
-from psycopg.errors import DeadlockDetected
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
+from panel import db
 from panel.events import answers, reading
 from panel.events.forgetting import forget
-from panel.events.problems import Fault, Refused, refused
+from panel.events.problems import MOST, Fault, Refused, refused
 from panel.events.taking import Accepted, Given, take
 
 __all__ = ["forget"]
@@ -57,9 +57,13 @@ def accept_batch(body: object) -> list[dict[str, Any]]:
     good = [each for each in read if isinstance(each, Given)]
     parts = (good[start : start + _TOGETHER] for start in range(0, len(good), _TOGETHER))
     taken = iter([outcome for part in parts for outcome in _take_together(part)])
-    return [
-        _told(next(taken) if isinstance(each, Given) else each, f"/events/{place}") for place, each in enumerate(read)
-    ]
+    outcomes = [next(taken) if isinstance(each, Given) else each for each in read]
+    room, told = MOST, list[dict[str, Any]]()
+    for place, outcome in enumerate(outcomes):
+        # Each says what is wrong with it first; what else is wrong all of them say within the room of one.
+        told.append(_told(outcome, f"/events/{place}", most=max(1, room)))
+        room -= min(room, len(outcome.faults)) if isinstance(outcome, Refused) else 0
+    return told
 
 
 def _given(body: object, key: object, *, path: str = "") -> Given:
@@ -76,10 +80,11 @@ def _read_one_of_many(event: object, path: str) -> Given | Refused:
         return error
 
 
-def _told(outcome: Accepted | Refused, path: str) -> dict[str, Any]:
+def _told(outcome: Accepted | Refused, path: str, *, most: int) -> dict[str, Any]:
     if isinstance(outcome, Refused):
         placed = [Fault(path + fault.pointer.removeprefix(path), fault.detail) for fault in outcome.faults]
-        return Refused(outcome.status, placed).problem()
+        more = outcome.more + max(0, len(placed) - most)
+        return Refused(outcome.status, placed[:most], more=more, about=path).problem()
     return {"status": outcome.status, **outcome.answer}
 
 
@@ -88,7 +93,7 @@ def _take_together(part: Sequence[Given]) -> Sequence[Accepted | Refused]:
     try:
         return _until_won(part, tries=_TRIES_TOGETHER)
     except DBAPIError as error:
-        if not _is_collision(error):
+        if not db.is_collision(error):
             raise
     return [outcome for given in part for outcome in _until_won([given], tries=_TRIES)]
 
@@ -98,12 +103,7 @@ def _until_won(some: Sequence[Given], *, tries: int) -> Sequence[Accepted | Refu
         try:
             return take(some)
         except DBAPIError as error:
-            if not _is_collision(error):
+            if not db.is_collision(error):
                 raise
             log.info("events collided with another call; trying again", error=type(error.orig).__name__)
     return take(some)
-
-
-def _is_collision(error: DBAPIError) -> bool:
-    """Whether another call was at the same rows at the same time. Anything else is trouble."""
-    return isinstance(error, IntegrityError) or isinstance(error.orig, DeadlockDetected)

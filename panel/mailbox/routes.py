@@ -1,13 +1,21 @@
-"""Pages of the capture mailbox, for this machine only, without sign-in: a password reset must be readable."""
+"""Pages of the capture mailbox: for this machine only, and there for whoever runs it.
+
+Somebody who has forgotten their password must be able to read the letter about it, so the link that `ownpost up` prints
+opens the mailbox without a sign-in. So does being an owner of the first account: who made that runs this machine.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Response, abort, current_app, render_template, request, url_for
+from flask import Response, abort, current_app, g, redirect, render_template, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response as BaseResponse
 
+from panel import db
+from panel.accounts import service as accounts
 from panel.config import Settings
-from panel.mailbox import service
+from panel.mailbox import key, service
 from panel.web import access, thismachine
 
 blueprint = access.blueprint("mailbox", __name__)
@@ -18,16 +26,55 @@ LETTER_CSP = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inli
 
 
 @blueprint.before_request
-def _this_machine_only() -> None:
+def _this_machine_only() -> BaseResponse | None:
     # The letters are everybody's, password resets too: whoever reads them could become anyone.
     if not thismachine.is_asking():
         abort(404)
+    # A tunnel may bring a stranger here without any word of it: being on this machine is not enough.
+    if _has_key():
+        answer = redirect(url_for(".index"), 303)
+        settings = _settings()
+        answer.set_cookie(
+            _cookie(),
+            key.cookie_value(settings.secret_key),
+            httponly=True,
+            samesite="Lax",
+            secure=settings.secure_cookies,
+        )
+        return answer
+    if not mailbox_is_near():
+        abort(
+            403, "Open it by the link that “ownpost up” has printed, or sign in as an owner of the first account here."
+        )
+    return None
 
 
 @blueprint.app_template_global("mailbox_is_near")
 def mailbox_is_near() -> bool:
-    """Whether the navigation may lead there."""
-    return thismachine.is_asking()
+    """Whether the letters are for whoever asks, so that the navigation leads there."""
+    if "mailbox_is_near" not in g:
+        g.mailbox_is_near = thismachine.is_asking() and (_has_cookie() or _runs_this_machine())
+    return bool(g.mailbox_is_near)
+
+
+def _has_key() -> bool:
+    given = request.args.get("key")
+    return given is not None and key.is_right(given, key.link_key(_settings().secret_key))
+
+
+def _has_cookie() -> bool:
+    return key.is_right(request.cookies.get(_cookie(), ""), key.cookie_value(_settings().secret_key))
+
+
+def _runs_this_machine() -> bool:
+    if not (current_user.is_authenticated and current_user.is_owner):
+        return False
+    with db.system_scope("whoever runs this machine has made the first account"):
+        return bool(accounts.first_with_people() == current_user.account_id)
+
+
+def _cookie() -> str:
+    return f"{_settings().cookie_prefix}ownpost-mailbox"
 
 
 @blueprint.get("/mailbox")
@@ -69,5 +116,9 @@ def raw(letter_id: str) -> Response:
 
 
 def _directory() -> Path:
+    return _settings().mailbox_dir or abort(404)
+
+
+def _settings() -> Settings:
     settings: Settings = current_app.extensions["ownpost"]
-    return settings.mailbox_dir or abort(404)
+    return settings

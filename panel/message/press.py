@@ -21,6 +21,7 @@ from functools import lru_cache
 from html import escape
 from typing import Any, Final
 
+from panel.message import wayout
 from panel.message.addresses import body_text
 from panel.message.blocks import Seam, Slots, divided, is_solid, is_whole, picker
 from panel.message.language import MAX_OUTPUT, Program, Values, check_length, holds
@@ -49,8 +50,8 @@ from panel.smtp.wire import WireLetter
 
 # What a boundary's digest could be a part of.
 _LIKE_A_DIGEST = re.compile(rb"[0-9a-f]{40}")
-# As far as links reach, escaped ones too, that a header takes.
-_LINK = re.compile(r"https?://[\x21-\x3b\x3d\x3f-\x7e]*")
+# Where an unsubscribe link that somebody wrote out would begin.
+_LINK: Final = b"://"
 # Stands between the seams of a body where they are joined. `body_lines` leaves none in them.
 _BETWEEN: Final = b"\0"
 # How many octets, for the conditions of one version.
@@ -203,7 +204,7 @@ class _Body:
         self.is_ascii = all(block.isascii() for block in self.blocks)
         self.fits = all(map(lines_fit, self.blocks))
         self.risky = [block for block in self.blocks if _LIKE_A_DIGEST.search(block)]
-        self._links = "\n".join(link for block in blocks for link in _LINK.findall(block))
+        self._links = b"\n".join(line for block in self.blocks for line in block.split(b"\r\n") if _LINK in line)
         self._unchanging = sum(map(len, blocks))
         self.size = sum(map(len, self.blocks)) + sum(len(seam.format) for seam in self.seams)
         self._frame = _frame(map(_stuffed, self.blocks))
@@ -244,8 +245,8 @@ class _Html(_Body):
         """The body with the fillings put in, with its footer if it lacks the link. Raises TooLarge."""
         filled = self._filled([escape(filling) for filling in fillings], known, escape)
         if footer:
-            link = escape(footer.unsubscribe_url)
-            if link not in "".join(filled) and link not in self._links:
+            opening = wayout.opening(footer.unsubscribe_url)
+            if opening not in "".join(filled) and opening.encode() not in self._links:
                 filled[-1] += f"{footer_html(footer)[1:]}\n"
         filled[-1] += PAGE_END[1:]
         return _Filled(self, _BETWEEN.join(map(body_lines, filled)))
@@ -258,10 +259,10 @@ class _Html(_Body):
         """The same of plain values, escaped."""
         octets: bytes = self._format % self._pick(fillings)
         if footer:
-            link = escape(footer.unsubscribe_url)
-            if link.encode() not in octets and link not in self._links:
+            opening = wayout.opening(footer.unsubscribe_url).encode()
+            if opening not in octets and opening not in self._links:
                 before, after, _ = _footers(footer.company_name, footer.postal_address)
-                return _Filled(self, b"%b%b%b%b" % (octets, before, link.encode(), after))
+                return _Filled(self, b"%b%b%b%b" % (octets, before, escape(footer.unsubscribe_url).encode(), after))
         return _Filled(self, octets + _PAGE_END)
 
 
@@ -274,7 +275,7 @@ class _Text(_Body):
     def filled(self, fillings: Sequence[str], known: Values, footer: Footer | None) -> "_Filled":
         """The text with the fillings put in, trimmed, with its footer if it lacks the link. Raises TooLarge."""
         filled = self._trimmed(self._filled(fillings, known))
-        if footer and footer.unsubscribe_url not in "".join(filled) and footer.unsubscribe_url not in self._links:
+        if footer and not self._has(body_lines("".join(filled)), footer.unsubscribe_url):
             filled[-1] = self._stripped(filled[-1]) + footer_text(footer)[1:]
         return _Filled(self, _BETWEEN.join(self._encoded(filled)))
 
@@ -289,10 +290,13 @@ class _Text(_Body):
         octets: bytes = self._format % self._pick(fillings)
         if footer:
             link = footer.unsubscribe_url
-            if link.encode() not in octets and link not in self._links:
+            if not self._has(octets, link):
                 before = _footers(footer.company_name, footer.postal_address)[2]
                 return _Filled(self, b"%b%b%b\r\n" % (octets, before, link.encode()))
         return _Filled(self, octets)
+
+    def _has(self, seams: bytes, link: str) -> bool:
+        return wayout.is_in_text(seams, link) or wayout.is_in_text(self._links, link)
 
     @staticmethod
     def _trimmed(filled: Sequence[str]) -> list[str]:

@@ -35,6 +35,8 @@ def escape_braces(html: str) -> str:
 
 # A tag that begins a link is the link; further on it is a part of one, and of a web address or a mail address.
 _FILTERS_IN_LINKS = {"l": "link", "u": "url_encode", "m": "mailto_encode"}
+# The filter that comes last, and no word of another one's text, such as `default: "url_encode"`.
+_ENDS_ENCODED = re.compile(r"\|\s*url_encode\s*-?\}\}$")
 _LOST = "This would be lost: it stands inside an HTML tag, a comment, or an element that letters cannot have."
 
 
@@ -143,7 +145,7 @@ class StandIns:
 
 def _with_filter(mark: str, how: str) -> str:
     """Add to a merge tag the filter that its place in a link asks for."""
-    if how == "z" or (how in "um" and "url_encode" in mark):
+    if how == "z" or (how in "um" and _ENDS_ENCODED.search(mark)):
         return mark
     inner = mark[2:-2]
     dash = "-" if inner.endswith("-") else ""

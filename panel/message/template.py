@@ -9,10 +9,11 @@ from typing import Final, Literal
 
 from liquid.exceptions import LiquidError
 
-from panel.message import checking, cleaning
+from panel.message import checking, cleaning, wayout
 from panel.message.addresses import MAX_HEADER_TEXT, InvalidHeaderText, body_text, check_header_text, one_line
 from panel.message.checking import Fault
 from panel.message.language import Program, TooLarge, Values, parse
+from panel.message.letter import body_lines
 from panel.message.standins import escape_braces
 
 __all__ = [
@@ -110,16 +111,16 @@ class CompiledVersion:
     def render(self, values: Mapping[str, str | None], *, footer: Footer | None = None) -> Rendered:
         """Fill in the values, given by the full name of their tags; a missing or empty one takes its default.
 
-        With a footer, a body without the unsubscribe link gets one at its end. Raises TooLarge when values make a
-        body longer than a million characters.
+        With a footer, a body in which the unsubscribe link is not surely seen gets one at its end. Raises TooLarge when
+        values make a body longer than a million characters.
         """
         fitting = Values({name: body_text(value) for name, value in values.items() if value})
         subject = subject_line(self.subject.run(fitting))
         html = self.html.run(fitting, escape=escape)
         text = collapsed(self.text.run(fitting)).lstrip("\n")
-        if footer and escape(footer.unsubscribe_url) not in html:
+        if footer and not wayout.is_in_html(html, footer.unsubscribe_url):
             html += footer_html(footer)
-        if footer and footer.unsubscribe_url not in text:
+        if footer and not wayout.is_in_text(body_lines(text), footer.unsubscribe_url):
             text = text.rstrip() + footer_text(footer)
         return Rendered(subject=subject, html=f"{html}{PAGE_END}", text=text)
 
@@ -158,7 +159,9 @@ def prepare(*, subject: str, preheader: str, html: str, text: str | None, allowe
 def compile_version(*, subject: str, preheader: str, html: str, text: str) -> CompiledVersion:
     """Parse what `prepare` returned, once for all recipients. The preheader becomes a hidden part of the HTML."""
     hidden = f"{_PREHEADER[0]}{_escaped_literals(preheader)}{_PREHEADER[1]}" if preheader else ""
-    return CompiledVersion(subject=parse(subject), html=parse(f"{_PAGE_START}{hidden}{html}"), text=parse(text))
+    return CompiledVersion(
+        subject=parse(subject), html=parse(f"{_PAGE_START}{hidden}{wayout.told_apart(html)}"), text=parse(text)
+    )
 
 
 def subject_line(text: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import insert, select, update
 
 from panel import db, queue
 from panel.message.letter import new_message_id
 from panel.outbox import states
-from panel.outbox.models import Delivery
+from panel.outbox.models import Attempt, Delivery
 
 # What a new delivery has from the old one; everything else begins anew.
 CARRIED: Final = (
@@ -63,12 +63,19 @@ def put_again(old: Sequence[Delivery], *, domains: Mapping[uuid.UUID | None, str
 
 
 def change(delivery_ids: Collection[int], before: str, after: str, *, reason: str) -> set[int]:
-    """Changes by hand (a person's doing) those of these deliveries that are in state `before`; returns which."""
+    """Changes by hand (a person's doing) those of these deliveries that are in state `before`; returns which.
+
+    What becomes `sent` went when its attempt began: it goes on counting in its server's limits.
+    """
     states.check(before, after)
+    row: dict[str, Any] = {"state": after, "reason": reason}
+    if after == "sent":
+        its_own = Attempt.delivery_id == Delivery.id, Attempt.fence == Delivery.fence
+        row["sent_at"] = select(Attempt.started_at).where(*its_own).scalar_subquery()
     changed = db.session().scalars(
         update(Delivery)
         .where(Delivery.id.in_(delivery_ids), Delivery.state == before)
-        .values(state=after, reason=reason)
+        .values(**row)
         .returning(Delivery.id)
         .execution_options(synchronize_session=False)
     )

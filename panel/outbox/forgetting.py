@@ -44,20 +44,25 @@ def cancel_for(participant_id: uuid.UUID) -> int:
 
 def forget_recipient(participant_id: uuid.UUID) -> None:
     """Removes from their letters, in the current transaction, who they were to and what they said. Raises OnItsWay."""
-    ids = list(db.session().scalars(select(Delivery.id).where(Delivery.participant_id == participant_id)))
-    leaving = select(Delivery.id).where(Delivery.id.in_(ids), Delivery.state.in_((*states.DUE, "held", "sending")))
-    if db.session().scalar(leaving.limit(1)) is not None:
-        raise OnItsWay
-    _blank(ids, to_address=SOMEBODY, participant_id=None)
+    theirs = select(Delivery.id).where(Delivery.participant_id == participant_id)
+    # Until there are none: whoever sends one again holds its row, so once that can be blanked the new one is there.
+    while ids := list(db.session().scalars(theirs)):
+        leaving = select(Delivery.id).where(Delivery.id.in_(ids), Delivery.state.in_((*states.DUE, "held", "sending")))
+        if db.session().scalar(leaving.limit(1)) is not None:
+            raise OnItsWay
+        _blank(ids, to_address=SOMEBODY, participant_id=None)
 
 
-def mentions_of(campaign_id: uuid.UUID, email: str) -> list[int]:
-    """The letters of a campaign, to others, whose values hold this person. Reads all of the campaign's."""
+def mentions_of(campaign_id: uuid.UUID, email: str, *, since: dt.datetime | None = None) -> list[int]:
+    """The letters of a campaign, to others, whose values hold this person. Reads all of the campaign's, or all that
+    were made since then."""
+    made = [Delivery.made_at >= since] if since is not None else []
     tags = Delivery.values["tags"]
     named: list[ColumnElement[bool]] = [tags[f"{who}.email"].as_string() == email for who in _PEOPLE]
     found: set[int] = set()
     for condition in named:
-        found.update(db.session().scalars(select(Delivery.id).where(Delivery.campaign_id == campaign_id, condition)))
+        letters = select(Delivery.id).where(Delivery.campaign_id == campaign_id, condition, *made)
+        found.update(db.session().scalars(letters))
     return sorted(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ _AT_ONCE: Final = 2_000
 """Rows that one transaction changes, so that whoever records a letter never waits for long."""
 
 _WAITING: Final = (*states.DUE, "held")
+_LOOK: Final = 0.02  # seconds until letters that somebody is changing are looked at again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +82,13 @@ def counts_of_blast(blast_id: uuid.UUID) -> dict[str, int]:
     return {row[0]: row[1] for row in db.session().execute(wanted)}
 
 
-def pause_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any]) -> int:
+def pause_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], patience: float = 0.0) -> int:
     """Holds what of a blast has not begun to leave, until a person frees it; says how many letters that were.
 
     as_long_as: selects a row while that is wanted; each piece asks, and nobody changes that row until it is committed.
-    So whoever is late undoes nothing that a person has said since. What somebody is changing at this moment is left
-    out, so that nobody waits for anybody: come again for it.
+    So whoever is late undoes nothing that a person has said since. What somebody is changing at this moment, as a
+    worker that claims a batch, is left out, so that no lock waits for another: it is looked at again for up to
+    `patience` seconds, and come again for what is left.
     """
     elsewhere = Delivery.reason.is_distinct_from(BLAST_PAUSED)
     held_at = func.coalesce(Delivery.held_at, db.clock())
@@ -97,6 +100,7 @@ def pause_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any]) -> int:
         _WAITING,
         "held",
         elsewhere,
+        patience,
         reason=BLAST_PAUSED,
         held_at=held_at,
         next_attempt_at=next_attempt_at,
@@ -105,14 +109,15 @@ def pause_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any]) -> int:
     )
 
 
-def resume_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any]) -> int:
-    """Queues again what `pause_blast` holds, each in its old place, and rings. as_long_as: as there."""
+def resume_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], patience: float = 0.0) -> int:
+    """Queues again what `pause_blast` holds, each in its old place, and rings. The rest: as there."""
     freed = _in_pieces(
         blast_id,
         as_long_as,
         ("held",),
         "queued",
         Delivery.reason == BLAST_PAUSED,
+        patience,
         reason=None,
         held_at=None,
         trying_since=moved_on(Delivery.trying_since, Delivery.held_at),
@@ -122,10 +127,10 @@ def resume_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any]) -> int:
     return freed
 
 
-def cancel_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], reason: str) -> int:
-    """Cancels what of a blast has not begun to leave. As with `pause_blast`, come again for the rest."""
+def cancel_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], reason: str, patience: float = 0.0) -> int:
+    """Cancels what of a blast has not begun to leave. As with `pause_blast`, come again for what is left."""
     ended = {"reason": reason, "held_at": None, "lease_owner": None, "lease_until": None}
-    return _in_pieces(blast_id, as_long_as, _WAITING, "canceled", None, **ended)
+    return _in_pieces(blast_id, as_long_as, _WAITING, "canceled", None, patience, **ended)
 
 
 def _in_pieces(
@@ -134,6 +139,7 @@ def _in_pieces(
     before: tuple[str, ...],
     after: str,
     which: ColumnElement[bool] | None,
+    patience: float,
     **row: Any,
 ) -> int:
     """Changes rows of a blast that are in one of the states `before`, oldest first, a transaction for each piece."""
@@ -143,21 +149,35 @@ def _in_pieces(
     still = Delivery.state.in_(before), *(() if which is None else (which,))
     # All at once: to look for the next piece each time would read over and over what has been changed already.
     those = select(Delivery.id).where(Delivery.blast_id == blast_id, *still).order_by(Delivery.id)
-    ids = list(db.session().scalars(those))
+    end, changed = time.monotonic() + patience, 0
+    while ids := list(db.session().scalars(those)):
+        done, wanted = _round(ids, as_long_as, still, {"state": after, **row})
+        changed += done
+        if not wanted or time.monotonic() >= end:
+            break
+        if done < len(ids):
+            time.sleep(_LOOK)
+    return changed
+
+
+def _round(
+    ids: list[int], as_long_as: Select[Any], still: tuple[ColumnElement[bool], ...], row: dict[str, Any]
+) -> tuple[int, bool]:
+    """Changes what of these nobody else is changing; says how many that were, and whether it is wanted still."""
     changed = 0
     for start in range(0, len(ids), _AT_ONCE):
         # By the ids alone: a planner that knows little of so young rows would read the whole blast for each piece.
         piece = select(Delivery.id).where(Delivery.id.in_(ids[start : start + _AT_ONCE]), *still)
         with db.transaction() as session:
             if session.scalar(as_long_as.with_for_update(read=True)) is None:
-                break
+                return changed, False
             # Whoever records letters locks several, too: to wait for one of them could be to wait for each other.
             free = list(session.scalars(piece.with_for_update(skip_locked=True)))
-            statement = update(Delivery).where(Delivery.id.in_(free), *still).values(state=after, **row)
+            statement = update(Delivery).where(Delivery.id.in_(free), *still).values(**row)
             result = session.execute(statement.execution_options(synchronize_session=False))
         assert isinstance(result, CursorResult)
         changed += result.rowcount
-    return changed
+    return changed, True
 
 
 def is_blast_over(blast_id: uuid.UUID) -> bool:

@@ -27,6 +27,7 @@ _ID = BigInteger().with_variant(Integer, "sqlite")
 _DUE = "state IN ('queued', 'deferred')"
 _CLAIMED = "lease_until IS NOT NULL"
 _HELD = "state = 'held'"
+_EXPIRES = "expires_at IS NOT NULL AND state IN ('queued', 'deferred', 'held')"
 _SENT = "sent_at IS NOT NULL AND server_id IS NOT NULL"
 _SENT_BY_PLATFORM = "sent_at IS NOT NULL AND server_id IS NULL"
 _ONCE_OF_EVENT = "event_id IS NOT NULL AND resend_of IS NULL"
@@ -83,6 +84,7 @@ class Delivery(AccountOwned, Base):
             postgresql_where=text(_OF_BLAST),
         ),
         Index("ix_deliveries_claimed", "lease_until", sqlite_where=text(_CLAIMED), postgresql_where=text(_CLAIMED)),
+        Index("ix_deliveries_expires", "expires_at", sqlite_where=text(_EXPIRES), postgresql_where=text(_EXPIRES)),
         Index("ix_deliveries_held", "account_id", "held_at", sqlite_where=text(_HELD), postgresql_where=text(_HELD)),
         Index("ix_deliveries_log_state", "account_id", "state", "id"),
         Index("ix_deliveries_made_at", "account_id", "made_at"),
@@ -129,7 +131,7 @@ class Delivery(AccountOwned, Base):
     priority: Mapped[int] = mapped_column(default=5)  # lower goes first
     next_attempt_at: Mapped[dt.datetime] = mapped_column(default=now)
     expires_at: Mapped[dt.datetime | None]
-    trying_since: Mapped[dt.datetime | None]  # the first temporary refusal, later by as long as it was held since
+    trying_since: Mapped[dt.datetime | None]  # the first temporary refusal, later by as long as others kept it since
     held_at: Mapped[dt.datetime | None]  # since when it has been `held`; kept while it alone tries a server that rested
     attempts: Mapped[int] = mapped_column(default=0)
     server_id: Mapped[uuid.UUID | None]  # at send; null: the platform server

@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, extract, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from panel import db
 from panel.outbox import states
+from panel.outbox.many import BLAST_PAUSED
 from panel.outbox.models import Attempt, Delivery
 
 SYSTEM_PRIORITY = 2
@@ -32,10 +33,15 @@ def sends(server_id: uuid.UUID | None, *, since: dt.datetime, width: int) -> dic
     unanswered = (
         _by_time(Attempt.started_at, width)
         .join(Attempt, and_(Attempt.delivery_id == Delivery.id, Attempt.fence == Delivery.fence))
-        .where(Delivery.state == "uncertain", Attempt.started_at > since)
+        .where(Attempt.started_at > since)
     )
+    uncertain = unanswered.where(Delivery.state == "uncertain")
+    # A person had it sent again since: the server may have taken both.
+    newer = aliased(Delivery)
+    again = select(newer.resend_of).where(newer.resend_of.is_not(None), newer.made_at > since)
+    resent = unanswered.where(Delivery.state == "canceled", Delivery.reason == "resent", Delivery.id.in_(again))
     counted: dict[int, int] = {}
-    for query in (answered, unanswered):
+    for query in (answered, uncertain, resent):
         for begin, count in db.session().execute(query.where(*_by(server_id))):
             number = int(begin) // width
             counted[number] = counted.get(number, 0) + count
@@ -69,6 +75,12 @@ def in_flight(address_id: uuid.UUID, *, default: bool) -> int:
         return session.scalar(claimed) or 0
 
 
+def lanes_in_flight() -> set[uuid.UUID]:
+    """The lanes of all accounts of which workers have claimed letters, but for system letters. In a system scope."""
+    lanes = select(_LANE).where(Delivery.lease_until.is_not(None), Delivery.kind != "system").distinct()
+    return set(db.session().scalars(lanes))
+
+
 def claimed(*, but_for: Collection[uuid.UUID]) -> int:
     """How many letters workers have claimed that take, or may take, the platform server: of no lane in `but_for`, and
     none that flows by another server."""
@@ -82,28 +94,15 @@ def claimed(*, but_for: Collection[uuid.UUID]) -> int:
 
 
 def waiting(address_id: uuid.UUID, *, default: bool) -> int:
-    """How many letters of an outbound address are still to go."""
+    """How many letters of an outbound address are still to go by themselves: those of a paused blast do not."""
     lanes = _lanes(address_id, default)
-    aside = _count(Delivery.state.in_(("sending", "held")), Delivery.kind != "system", _LANE.in_(lanes))
+    goes = Delivery.reason.is_distinct_from(BLAST_PAUSED)
+    aside = _count(Delivery.state.in_(("sending", "held")), Delivery.kind != "system", _LANE.in_(lanes), goes)
     found = db.session().scalar(aside) or 0
     # The lane says whose they are; with the account for a condition every one of maybe 100,000 rows would be read.
     with db.system_scope("what waits is counted in the index of lanes") as session:
         due = _count(_DUE, _LANE.in_(lanes), Delivery.priority != SYSTEM_PRIORITY)
         return found + (session.scalar(due) or 0)
-
-
-def with_system_letters(accounts: Collection[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of these accounts that have a system letter due. In a system scope.
-
-    It stands among the letters that name no address, and takes the platform server.
-    """
-    due = (
-        select(Delivery.account_id)
-        .where(_DUE, _LANE.in_(accounts), Delivery.priority == SYSTEM_PRIORITY)
-        .where(Delivery.next_attempt_at <= db.clock(), Delivery.lease_until.is_(None), Delivery.kind == "system")
-        .distinct()
-    )
-    return set(db.session().scalars(due)) if accounts else set()
 
 
 def _lanes(address_id: uuid.UUID, default: bool) -> set[uuid.UUID]:

@@ -35,7 +35,7 @@ from panel.outbox.many import (
     resume_blast,
 )
 from panel.outbox.models import IS_HELD, PLATFORM_LIMIT, Attempt, Delivery
-from panel.outbox.sends import SYSTEM_PRIORITY, claimed, in_flight, sends, waiting, with_system_letters
+from panel.outbox.sends import SYSTEM_PRIORITY, claimed, in_flight, lanes_in_flight, sends, waiting
 from panel.outbox.states import WrongTransition
 from panel.sqlfunctions import moved_on
 
@@ -46,11 +46,11 @@ __all__ = [
     "change",
     "claimed",
     "in_flight",
+    "lanes_in_flight",
     "put_again",
     "resent",
     "sends",
     "waiting",
-    "with_system_letters",
 ]
 
 __all__ += ["BLAST_PAUSED", "IS_HELD", "ManyOrders", "cancel_blast", "counts_of_blast", "is_blast_over"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from base64 import b32encode
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -17,8 +18,8 @@ from panel import db
 from panel.participants.models import Participant
 
 # Crockford's alphabet: nothing in it is mistaken for something else when read aloud or typed from paper.
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_CODE_LENGTH: Final = 8
+_ALPHABET: Final = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+_CODE_OCTETS: Final = 5  # eight characters
 _LONGEST_NAME: Final = 100
 
 
@@ -148,7 +149,7 @@ class Crowd:
             account_id=db.account_id(),
             campaign_id=campaign_id,
             email=address,
-            referral_code=_new_code(),
+            referral_code=new_code(),
             referral_count=0,
             qualified_count=0,
             **names,
@@ -158,5 +159,6 @@ class Crowd:
         return person
 
 
-def _new_code() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH))
+def new_code() -> str:
+    """A referral code that nobody has, but for a chance so small that trying again is enough."""
+    return b32encode(secrets.token_bytes(_CODE_OCTETS)).decode().translate(_ALPHABET)

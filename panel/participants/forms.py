@@ -1,9 +1,10 @@
-"""Adding a participant by hand."""
+"""Adding participants, by hand and from a file."""
 
 from __future__ import annotations
 
 from flask_wtf import FlaskForm
-from wtforms import StringField
+from flask_wtf.file import FileField, FileRequired
+from wtforms import RadioField, StringField
 from wtforms.validators import DataRequired, Length, ValidationError
 
 from panel.message.addresses import InvalidAddress, InvalidHeaderText, check_header_text, normalise
@@ -33,3 +34,22 @@ class ParticipantForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no ty
             normalise(field.data)
         except InvalidAddress as error:
             raise ValidationError(str(error)) from None
+
+
+class FileForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+    """A file of people."""
+
+    file = FileField("CSV file", validators=[FileRequired("Choose a file.")])
+
+
+class ImportForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF ships no types
+    """What becomes of those who are in the campaign already."""
+
+    existing = RadioField(
+        "People who are in the campaign already",
+        choices=[
+            ("leave", "Leave them as they are"),
+            ("update", "Give them the names in the file, and a referral link if they have none"),
+        ],
+        default="leave",
+    )

@@ -1,4 +1,4 @@
-"""The list of a campaign's participants."""
+"""The list of a campaign's participants; brought in here, importing them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from panel.campaigns import service as campaigns
+from panel.participants import importpages
 from panel.participants import service as participants
+from panel.participants.blueprint import blueprint
 from panel.participants.forms import ParticipantForm
 from panel.web import access
 
-blueprint = access.blueprint("participants", __name__)
+__all__ = ["blueprint", "importpages"]
 
 Answer = str | Response | tuple[str, int]
 

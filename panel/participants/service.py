@@ -14,6 +14,7 @@ from panel.accounts import service as accounts
 from panel.campaigns import service as campaigns
 from panel.campaigns.service import Campaign
 from panel.message.addresses import normalise
+from panel.participants import importing
 from panel.participants.crowd import AlreadyReferred, Crowd, NotReferred, ReferralRefused, SelfReferral
 from panel.participants.links import find_by_token, preferences_url, token_of, unsubscribe_token, unsubscribe_url
 from panel.participants.listing import Line, Page, count, page
@@ -32,13 +33,18 @@ __all__ = [
     "SelfReferral",
     "count",
     "find_by_token",
+    "forget_files",
     "page",
     "preferences_url",
     "selected",
+    "tick",
     "token_of",
     "unsubscribe_token",
     "unsubscribe_url",
 ]
+
+forget_files = importing.forget
+tick = importing.tick
 
 ResultT = TypeVar("ResultT")
 
@@ -143,12 +149,14 @@ def merge_values(campaign: Campaign, participant: Participant, *, prefix: str) -
 def remove(participant: Participant) -> None:
     """Deletes the person's row, in the current transaction. Friends whom they referred stay, referred by nobody.
 
-    What others have earned by referring them stays counted: it happened.
+    What others have earned by referring them stays counted: it happened. Files that wait to be imported go: the person
+    may be in one.
     """
     session = db.session()
     referred = update(Participant).where(Participant.referred_by == participant.id).values(referred_by=None)
     session.execute(referred.execution_options(synchronize_session=False))
     session.execute(delete(Participant).where(Participant.id == participant.id))
+    importing.forget(participant.campaign_id)
 
 
 def lock(participant_id: uuid.UUID) -> Participant:

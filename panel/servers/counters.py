@@ -31,7 +31,7 @@ CHECK_BUSY: Final = 20.0
 """Seconds to wait while others have claims, of which nobody can say whether they are counted."""
 
 _PREFIX: Final = "ownpost:pace"
-_LOCK: Final = 10  # seconds that a worker has for counting anew
+_LOCK: Final = 30  # seconds that a worker has for counting anew
 _KEEP: Final = 90_000  # seconds: the longest window, and a little
 _SHAPES: Final = ",".join(f"{{{window.length},{window.width}}}" for window in WINDOWS)
 
@@ -68,7 +68,7 @@ local now, words, buckets = time(), read()
 if words.mark ~= mark() then return {{'lost'}} end
 if words.check and now >= tonumber(words.check) then
   redis.call('HSET', KEYS[1], 'check', math.ceil(now + {CHECK_BUSY}))
-  return {{'check', words.grants}}
+  return {{'check', words.grants, words.made}}
 end
 local used, room = {{}}, math.huge
 for i, window in ipairs(windows) do
@@ -126,24 +126,29 @@ return {{'ok', granted, tostring(again), words.made}}
 """
 )
 
-# ARGV: now or '', version, name of the new counts, number of grants they were made after ('' if they were lost),
-# seconds until they are checked again ('' if they are sure), then length, bucket, count for each bucket.
+# ARGV: now or '', version, name of the new counts, turn of whoever counted anew ('' for a comparison), name and grants
+# of the counts that were compared, seconds until they are checked again ('' if they are sure), then length, bucket,
+# count for each bucket.
 _REPLACE: Final = (
     _COMMON
     + f"""
 local now = time()
 if ARGV[4] ~= '' then
-  local words = redis.call('HMGET', KEYS[1], 'mark', 'grants')
-  if words[1] ~= mark() or words[2] ~= ARGV[4] then return 0 end
+  if redis.call('GET', KEYS[2]) ~= ARGV[4] or redis.call('HGET', KEYS[1], 'mark') == mark() then return 0 end
+else
+  local words = redis.call('HMGET', KEYS[1], 'mark', 'made', 'grants')
+  if words[1] ~= mark() or words[2] ~= ARGV[5] or words[3] ~= ARGV[6] then return 0 end
 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'mark', mark(), 'made', ARGV[3], 'grants', 0)
-if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'check', math.ceil(now + tonumber(ARGV[5]))) end
-for i = 6, #ARGV, 3 do redis.call('HSET', KEYS[1], ARGV[i] .. ':' .. ARGV[i + 1], ARGV[i + 2]) end
+if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'check', math.ceil(now + tonumber(ARGV[7]))) end
+for i = 8, #ARGV, 3 do redis.call('HSET', KEYS[1], ARGV[i] .. ':' .. ARGV[i + 1], ARGV[i + 2]) end
 redis.call('EXPIRE', KEYS[1], {_KEEP})
 return 1
 """
 )
+
+_COUNTED: Final = "if redis.call('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end"
 
 # ARGV: now or '', version, count, the counts that they were taken from ('' for whichever there are).
 _GIVE_BACK: Final = (
@@ -190,15 +195,21 @@ class Counter:
         if reply[0] == b"lost":
             return Lost()
         if reply[0] == b"check":
-            return Check(grants=int(reply[1]))
+            return Check(grants=int(reply[1]), made=reply[2].decode())
         again = float(reply[2]) if reply[2] else None
         return Taken(granted=int(reply[1]), again_at=again, made=reply[3].decode())
 
-    def replace(self, counts: Counts, *, grants: int | None, check_in: float | None) -> bool:
-        """Puts counts from the database in place; unless letters were granted since `grants`, where that is given."""
+    def replace(self, counts: Counts, *, after: Check | str, check_in: float | None) -> bool:
+        """Puts counts from the database in place, `after` a check or in the turn that `may_count` gave.
+
+        Refused when letters may have been granted meanwhile that the database was read too early to show: the counts
+        that were to be checked are others by now, or the turn is over, with time or because Redis lost it, or it began
+        when somebody else had just made them.
+        """
         flat = [str(n) for length, buckets in counts.items() for pair in buckets.items() for n in (length, *pair)]
-        after, check = "" if grants is None else grants, "" if check_in is None else check_in
-        return bool(self._run(_REPLACE, uuid.uuid4().hex, after, check, *flat))
+        then = ("", after.made, after.grants) if isinstance(after, Check) else (after, "", "")
+        check = "" if check_in is None else check_in
+        return bool(self._run(_REPLACE, uuid.uuid4().hex, *then, check, *flat))
 
     def give_back(self, count: int, made: str = "") -> bool:
         """Uncounts letters that were granted and not sent, newest first."""
@@ -210,25 +221,30 @@ class Counter:
         return (float(now), _counts(rest[0])) if rest else None
 
     def forget(self) -> None:
-        """Loses the counts, so that they are made anew."""
-        queue.prompt_connection().delete(self._key)
+        """Loses the counts, so that they are made anew; also by whoever is about to, who may have begun too early."""
+        queue.prompt_connection().delete(self._key, self._lock)
 
-    def may_count(self) -> bool:
-        """Whether the caller is the one to count anew."""
-        return bool(queue.prompt_connection().set(f"{self._key}:lock", "1", nx=True, ex=_LOCK))
+    def may_count(self) -> str | None:
+        """The caller's turn to count anew; None when it is somebody else's."""
+        turn = uuid.uuid4().hex
+        return turn if queue.prompt_connection().set(self._lock, turn, nx=True, ex=_LOCK) else None
 
-    def counted(self) -> None:
-        """Lets others count anew again."""
-        queue.prompt_connection().delete(f"{self._key}:lock")
+    def counted(self, turn: str) -> None:
+        """Ends a turn, so that others may count anew again."""
+        self._run(_COUNTED, turn)
 
     @property
     def _key(self) -> str:
         return f"{_PREFIX}:{{{self.server_id}}}"
 
+    @property
+    def _lock(self) -> str:
+        return f"{self._key}:lock"
+
     def _run(self, script: str, *arguments: Any) -> Any:
         client = queue.prompt_connection()
         first: list[Any] = ["" if self.now is None else repr(self.now), self.version]
-        return _script(client, script)(keys=[self._key], args=[*first, *arguments])
+        return _script(client, script)(keys=[self._key, self._lock], args=[*first, *arguments])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,9 +263,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The counts should be compared with the database first; they were made after that many grants."""
+    """The counts, which `made` names, should be compared with the database first; they had seen that many grants."""
 
     grants: int
+    made: str
 
 
 def most_at_once(limits: Limits) -> int:

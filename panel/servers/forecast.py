@@ -12,7 +12,7 @@ from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.outbox import service as outbox
 from panel.servers import pace, schedule
-from panel.servers.routing import Route
+from panel.servers.routing import Route, route_of
 from panel.servers.windows import DAY, Counts, Window
 from panel.smtp.limits import Limits
 
@@ -32,19 +32,29 @@ class Forecast:
     words: str
 
 
-def forecast(route: Route, count: int) -> Forecast:
-    """When `count` more letters by this route will have gone, after what waits already. In the account's scope."""
-    limits, ahead = _limits(route), _ahead(route)
-    now, counts = _counts(route, limits)
+def forecast(route: Route, count: int, *, at: dt.datetime | None = None) -> Forecast:
+    """When `count` more letters by this route will have gone, after what waits already. In the account's scope.
+
+    at: when they may begin, if that is not now.
+    """
+    limits, ahead = limits_in_force(route), _ahead(route)
+    now, counts = counts_in_force(route)
     done = schedule.done(
-        count + ahead, limits=limits, counts=counts, now=now, speed=limits.connections * LETTERS_A_SECOND
+        count,
+        ahead=ahead,
+        not_before=at.timestamp() if at else 0.0,
+        limits=limits,
+        counts=counts,
+        now=max(now, _rests_until(route)),
+        speed=limits.connections * LETTERS_A_SECOND,
     )
-    at = dt.datetime.fromtimestamp(done.at, dt.UTC)
+    done_at = dt.datetime.fromtimestamp(done.at, dt.UTC)
     return Forecast(
-        done_at=at,
+        done_at=done_at,
         per_day=limits.per_day,
         binding=cast("Binding", done.binding.name) if done.binding else None,
-        words=_words(route, count, ahead=ahead, limits=limits, binding=done.binding, at=at),
+        # What waits now may have gone by the time that was set.
+        words=_words(route, count, ahead=0 if at else ahead, limits=limits, binding=done.binding, at=done_at),
     )
 
 
@@ -57,22 +67,41 @@ def waiting_words(route: Route) -> str:
     return f"{letters}: done {about(forecast(route, 0).done_at)}."
 
 
-def _limits(route: Route) -> Limits:
+def limits_in_force(route: Route) -> Limits:
+    """Those of the server; of the platform's, what it lets the account send in a day. In the account's scope."""
     if route.server_id is None:
         return replace(route.limits, per_day=accounts.current().platform_daily_limit)
     return route.limits
 
 
-def _counts(route: Route, limits: Limits) -> tuple[float, Counts]:
-    if route.server_id is not None or not limits.limited:
+def counts_in_force(route: Route) -> tuple[float, Counts]:
+    """The time, in seconds since 1970, and what of these limits is used. In the account's scope."""
+    if route.server_id is not None or not limits_in_force(route).limited:
         return pace.current_counts(route)
     since = db.now() - dt.timedelta(seconds=DAY.length + DAY.width)
     return time.time(), {DAY.length: outbox.sends(None, since=since, width=DAY.width)}
 
 
+def _rests_until(route: Route) -> float:
+    # Whatever else it rests for, nobody knows when it works again.
+    renews = route.paused_until if route.paused_reason == "quota" else None
+    return max((at.timestamp() for at in (renews, route.told_to_wait_until) if at), default=0.0)
+
+
 def _ahead(route: Route) -> int:
+    if route.server_id is None and limits_in_force(route).limited:
+        # One limit for all of the account's letters that the platform's server takes.
+        return sum(map(_waiting, filter(_by_platform, addresses.all_addresses())))
     address = addresses.find(route.address_id) if route.address_id else None
-    return outbox.waiting(address.id, default=address.is_default) if address else 0
+    return _waiting(address) if address else 0
+
+
+def _by_platform(address: addresses.OutboundAddress) -> bool:
+    return route_of(address.id).server_id is None
+
+
+def _waiting(address: addresses.OutboundAddress) -> int:
+    return outbox.waiting(address.id, default=address.is_default)
 
 
 def _words(route: Route, count: int, *, ahead: int, limits: Limits, binding: Window | None, at: dt.datetime) -> str:
@@ -83,8 +112,15 @@ def _words(route: Route, count: int, *, ahead: int, limits: Limits, binding: Win
         rate = getattr(limits, f"per_{binding.name}")
         whose = "your server allows" if route.server_id else "the platform’s server allows you"
         allowed = f", {whose} {rate:,} {a(binding)}"
-    rests = "; your server does not work at the moment, so it may take longer" if route.paused else ""
-    return f"{people}{before}{allowed}: done {about(at)}{rests}"
+    return f"{people}{before}{allowed}: done {about(at)}{_rests(route)}"
+
+
+def _rests(route: Route) -> str:
+    if not route.paused:
+        return ""
+    if route.paused_reason == "quota" and route.paused_until is not None:
+        return f"; your server has taken all it may for now and goes on {about(route.paused_until, roughly=False)}"
+    return "; your server does not work at the moment, so it may take longer"
 
 
 def _letters(count: int) -> str:

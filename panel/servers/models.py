@@ -52,7 +52,7 @@ class MailServer(AccountOwned, Base):
     auth_tries: Mapped[int] = mapped_column(default=0)  # AUTHs under way or refused; see signin.py
     auth_tried_at: Mapped[dt.datetime | None]
     proven_version: Mapped[int | None]  # the version of the settings that last opened a connection well
-    owner_told_at: Mapped[dt.datetime | None]  # of trouble that may pass by itself
-    owner_told_reason: Mapped[str | None] = mapped_column(String(40))  # the reason to mend that its owner knows of
+    owner_told_at: Mapped[dt.datetime | None]  # last of trouble that may pass by itself
+    owner_told_reason: Mapped[str | None] = mapped_column(String(40))  # what its owner knows of, while it is so
     made_at: Mapped[dt.datetime] = mapped_column(default=now)
     changed_at: Mapped[dt.datetime] = mapped_column(default=now, onupdate=now)

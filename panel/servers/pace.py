@@ -101,20 +101,12 @@ def give_back(route: Route, count: int, *, of: Allowance | None = None) -> None:
 
 
 def resting() -> dict[uuid.UUID, dt.datetime]:
-    """Lanes that nobody need look at now, as they wait for their server's limits, and until when. In a system scope.
-
-    A lane is known by its outbound address; that of letters that name none, by the account. In that one are the system
-    letters too, which wait for nobody: while one is due, the lane does not rest.
-    """
-    lanes = lanes_at_limits()
-    for account_id in outbox.with_system_letters(lanes):
-        lanes.pop(account_id, None)
-    return lanes
-
-
-def lanes_at_limits() -> dict[uuid.UUID, dt.datetime]:
     """The lanes whose own server has used up its limits, by our counts or its own word, and until when; in an account's
-    scope, its own."""
+    scope, its own.
+
+    A lane is known by its outbound address; that of letters that name none, by the account. System letters, which wait
+    for nobody, are a lane of their own.
+    """
     counted, told = MailServer.rests_until, MailServer.told_to_wait_until
     query = (
         select(OutboundAddress.id, OutboundAddress.account_id, OutboundAddress.is_default, counted, told)
@@ -164,28 +156,29 @@ def _take_counted(route: Route, wanted: int) -> Allowance:
                 again_at = _time(reply.again_at) if reply.again_at else None
                 return Allowance(reply.granted, again_at, reply.made)
             case Lost():
-                if not counter.may_count():
+                turn = counter.may_count()
+                if turn is None:
                     break
                 try:
-                    _count_anew(route, counter, wanted)
+                    _count_anew(route, counter, wanted, turn)
                 finally:
-                    counter.counted()
+                    counter.counted(turn)
             case Check():
-                _compare(route, counter, wanted, reply.grants)
+                _compare(route, counter, wanted, reply)
     return Allowance(0, _time(time.time() + _A_MOMENT))
 
 
-def _count_anew(route: Route, counter: Counter, wanted: int) -> None:
+def _count_anew(route: Route, counter: Counter, wanted: int, turn: str) -> None:
     """Makes counts from the database. Claims of others count as letters of this moment: some of them were granted."""
     claimed, counts = _claimed_by_others(route, wanted), _count(route)
-    log.info("counted anew", server=str(route.server_id), claimed=claimed)
-    counter.replace(_with(counts, claimed), grants=None, check_in=CHECK_BUSY if claimed else None)
+    kept = counter.replace(_with(counts, claimed), after=turn, check_in=CHECK_BUSY if claimed else None)
+    log.info("counted anew", server=str(route.server_id), claimed=claimed, kept=kept)
 
 
-def _compare(route: Route, counter: Counter, wanted: int, grants: int) -> None:
+def _compare(route: Route, counter: Counter, wanted: int, check: Check) -> None:
     """Replaces counts by the database's, unless somebody has claims: they are compared a little later, then."""
     if _claimed_by_others(route, wanted) == 0:
-        counter.replace(_count(route), grants=grants, check_in=None)
+        counter.replace(_count(route), after=check, check_in=None)
 
 
 def _with(counts: Counts, more: int) -> Counts:

@@ -1,4 +1,4 @@
-"""A mail server's rests: why, until when, and that its owner is told of each reason once."""
+"""A mail server's rests: why, until when, and that its owner is told of each."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import uuid
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, or_, select, update
 
 from panel import db, queue
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
+from panel.addresses.service import OutboundAddress
 from panel.config import Settings
 from panel.outbox import service as outbox
+from panel.servers import signin
 from panel.servers.models import MailServer
 from panel.servers.routing import PasswordUnreadable, stored_password
 
@@ -27,9 +29,13 @@ REASONS: Final = {
 }
 # What may pass by itself; the others wait for a person, who has to know of each.
 _PASSES: Final = "server"
+_UNREADABLE: Final = "password_unreadable"
 # Nothing is wrong with a server whose quota is used up, and it may be so every day: the banner tells it.
 _NOT_BY_MAIL: Final = "quota"
-_TOLD_AGAIN_AFTER: Final = 86_400.0  # seconds; one that works and fails by turns is told of once a day
+# Seconds; one that works and fails by turns is told of once a day.
+_TOLD_AGAIN_AFTER: Final = 86_400.0
+# Seconds; an outage that is never seen to end is told of anew, as is another one that cannot be told from it.
+_REMINDED_AFTER: Final = 7 * 86_400.0
 
 
 def count_failure(server_id: uuid.UUID, version: int, *, error: str, at_least: int = 0) -> int | None:
@@ -51,7 +57,6 @@ def count_failure(server_id: uuid.UUID, version: int, *, error: str, at_least: i
 
 def clear_failures(server_id: uuid.UUID, version: int) -> bool:
     """It works again: the count starts anew. Whether there was something to clear, which is false while it rests."""
-    told = case((MailServer.owner_told_at < db.clock(-_TOLD_AGAIN_AFTER), None), else_=MailServer.owner_told_at)
     with db.transaction() as session:
         cleared = session.execute(
             update(MailServer)
@@ -61,7 +66,7 @@ def clear_failures(server_id: uuid.UUID, version: int) -> bool:
                 MailServer.state == "ready",
                 MailServer.failures_in_a_row > 0,
             )
-            .values(failures_in_a_row=0, last_error=None, owner_told_at=told, owner_told_reason=None)
+            .values(failures_in_a_row=0, last_error=None, owner_told_reason=None)
             .returning(MailServer.id)
             .execution_options(synchronize_session=False)
         ).scalar()
@@ -91,6 +96,32 @@ def pause(server_id: uuid.UUID, version: int, *, reason: str, until: dt.datetime
         if reason != _NOT_BY_MAIL:
             _tell_owner_once(server_id, reason)
     return True
+
+
+def failing_lanes() -> dict[uuid.UUID, uuid.UUID]:
+    """The lanes whose own server was in trouble and has not worked since, each with that server: what a worker may try
+    one letter of at a time. In a system scope.
+
+    A lane is known by its outbound address; that of letters that name none, by the account.
+    """
+    query = (
+        select(MailServer.id, OutboundAddress.id, OutboundAddress.account_id, OutboundAddress.is_default)
+        .join(OutboundAddress, MailServer.address_id == OutboundAddress.id)
+        .where(MailServer.failures_in_a_row > 0, MailServer.state == "ready", MailServer.enabled)
+    )
+    lanes: dict[uuid.UUID, uuid.UUID] = {}
+    for server_id, address_id, account_id, is_default in db.session().execute(query):
+        lanes[address_id] = server_id
+        if is_default:
+            lanes[account_id] = server_id
+    return lanes
+
+
+def forget_in_errors(address: str) -> None:
+    """Takes out what servers said of a person who was deleted. In a transaction."""
+    about = MailServer.last_error.icontains(address, autoescape=True)
+    gone = update(MailServer).where(about).values(last_error=None, changed_at=MailServer.changed_at)
+    db.session().execute(gone.execution_options(synchronize_session=False))
 
 
 def rest(server_id: uuid.UUID, version: int, *, until: dt.datetime) -> None:
@@ -139,27 +170,37 @@ def end_pauses() -> None:
     """Ends the rests of this account's servers whose time is over, and of those whose password can be read again.
 
     The count of failures stays, so that one letter tries first and the next rest of a server that still does not work
-    is longer.
+    is longer. That its owner knows of an outage stays, too: only a letter that the server takes ends one.
     """
-    over = [MailServer.paused_until <= db.clock()]
-    readable = [server.id for server in _unreadable() if _is_readable(server)]
-    if readable:
-        over.append(MailServer.id.in_(readable))
-    paused = MailServer.state == "paused", or_(*over)
-    if db.session().scalar(select(MailServer.id).where(*paused).limit(1)) is None:
+    is_over = MailServer.paused_until <= db.clock()
+    resting = db.session().execute(select(MailServer, is_over).where(MailServer.state == "paused")).all()
+    readable = [server.id for server, _ in resting if server.paused_reason == _UNREADABLE and _is_readable(server)]
+    if not (readable or any(over for _, over in resting)):
         return
+    paused = MailServer.state == "paused", or_(is_over, MailServer.id.in_(readable))
+    known = case((MailServer.owner_told_reason == _PASSES, _PASSES), else_=None)
     with db.transaction() as session:
+        _wait_for_sign_ins()
         session.execute(
             update(MailServer)
             .where(*paused)
-            .values(state="ready", paused_reason=None, paused_until=None, owner_told_reason=None)
+            .values(state="ready", paused_reason=None, paused_until=None, owner_told_reason=known)
             .execution_options(synchronize_session=False)
         )
 
 
-def _unreadable() -> list[MailServer]:
-    found = select(MailServer).where(MailServer.state == "paused", MailServer.paused_reason == "password_unreadable")
-    return list(db.session().scalars(found))
+def _wait_for_sign_ins() -> None:
+    """Lengthens rests that are over while the password may not be tried again yet."""
+    over = MailServer.state == "paused", MailServer.paused_until <= db.clock(), signin.spent()
+    tried = select(MailServer.id, MailServer.auth_tried_at).where(*over).with_for_update()
+    for server_id, at in db.session().execute(tried).all():
+        assert at is not None  # `spent` says so
+        db.session().execute(
+            update(MailServer)
+            .where(MailServer.id == server_id)
+            .values(paused_until=at + dt.timedelta(seconds=signin.HOUR))
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _is_readable(server: MailServer) -> bool:
@@ -170,11 +211,20 @@ def _is_readable(server: MailServer) -> bool:
     return True
 
 
+def _unknown_outage() -> ColumnElement[bool]:
+    """Whether the owner is to be told of a server that does not work. It is asked at each failed trial, so one that
+    began within a day of the last letter is told when that is over."""
+    last = MailServer.owner_told_at
+    another = and_(last < db.clock(-_TOLD_AGAIN_AFTER), MailServer.owner_told_reason.is_distinct_from(_PASSES))
+    return or_(last.is_(None), another, last < db.clock(-_REMINDED_AFTER))
+
+
 def _tell_owner_once(server_id: uuid.UUID, reason: str) -> None:
     unknown = MailServer.owner_told_reason.is_distinct_from(reason)
     known: dict[str, Any] = {"owner_told_reason": reason}
     if reason == _PASSES:
-        unknown, known = MailServer.owner_told_at.is_(None), {"owner_told_at": db.now()}
+        unknown = _unknown_outage()
+        known["owner_told_at"] = db.clock()
     told = (
         db.session()
         .execute(

@@ -140,13 +140,13 @@ def cancel_test(address_id: uuid.UUID, task: str) -> Response | BaseResponse:
 
 def _start(address_id: uuid.UUID, entry: service.Entry, *, save: bool) -> str:
     if accounts.is_suspended():
-        abort(403, access.SUSPENDED)
+        abort(403, limits.SUSPENDED)
     if wait := limits.hit_tests(db.account_id()):
         words = f"You have tested a lot in a short time. Test again in {limits.in_words(wait)}."
         raise TooManyRequests(words, retry_after=wait)
     if wait := tries.count_test(entry):
         words = (
-            "This server has been tested a lot with this user name, or has refused this password again and again. "
+            "This server has been tested a lot with this user name, or has not taken this password again and again. "
             f"Check the password, or test again in {limits.in_words(wait)}."
         )
         raise TooManyRequests(words, retry_after=wait)

@@ -56,6 +56,10 @@ class Route:
     limits: Limits = PLATFORM_LIMITS
     told_to_wait_until: dt.datetime | None = None  # it said “too fast”
 
+    def sends_as(self, other: Route) -> bool:
+        """Whether it is the same server, with the same settings."""
+        return (self.kind, self.server_id, self.server_version) == (other.kind, other.server_id, other.server_version)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
@@ -74,8 +78,23 @@ def route_of(address_id: uuid.UUID | None) -> Route:
     address = (addresses.find(address_id) if address_id else None) or addresses.default()
     if address is None:
         return _platform(from_name=accounts.current().name)
+    return _route(address, for_address(address.id))
+
+
+def routes() -> dict[uuid.UUID | None, Route]:
+    """The routes of all of the account's outbound addresses, as `route_of` finds each; None: of letters that name none
+    or one that was removed."""
+    account = accounts.current()
+    servers = {server.address_id: server for server in db.session().scalars(select(MailServer))}
+    known = addresses.all_addresses()
+    made: dict[uuid.UUID | None, Route] = {one.id: _route(one, servers.get(one.id)) for one in known}
+    default = next((one for one in known if one.is_default), None)
+    made[None] = made[default.id] if default else _platform(from_name=account.name)
+    return made
+
+
+def _route(address: addresses.OutboundAddress, server: MailServer | None) -> Route:
     from_name = address.display_name or accounts.current().name
-    server = for_address(address.id)
     if server is None or not server.enabled:
         return _platform(from_name=from_name, address=address)
     return Route(
@@ -141,6 +160,12 @@ def limits_of(server: MailServer) -> Limits:
 def for_address(address_id: uuid.UUID) -> MailServer | None:
     """The address's own mail server, in whatever state, if it has one."""
     return db.session().scalar(select(MailServer).where(MailServer.address_id == address_id))
+
+
+def lock(server_id: uuid.UUID) -> None:
+    """Lets nobody else who asks for it go on until the current transaction has ended."""
+    mine = select(MailServer.id).where(MailServer.id == server_id)
+    db.session().scalar(mine.with_for_update(key_share=True))
 
 
 def smtp_settings(route: Route) -> tuple[ServerSettings, DestinationPolicy]:

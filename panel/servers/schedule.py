@@ -22,39 +22,78 @@ class Done:
     binding: Window | None
 
 
-def done(count: int, *, limits: Limits, counts: Counts, now: float, speed: float, steps: int = STEPS) -> Done:
-    """When `count` letters will have gone, each as soon as there is room for it and at most `speed` in a second."""
-    tracks = [
-        _Track(window, limit, counts.get(window.length, {}))
-        for window, limit in zip(WINDOWS, limits.rates, strict=True)
-        if limit is not None and (limit < speed * (window.length + window.width) or counts.get(window.length))
-    ]
-    waited = {track.window: 0.0 for track in tracks}
-    for _ in range(steps):
-        if count <= 0 or not tracks:
-            break
-        room = min(track.room(now) for track in tracks)
-        if room > 0:
-            # Not beyond the end of a bucket, so that each letter counts in the one it goes in.
-            span = min(track.left_of_bucket(now) for track in tracks)
-            some = max(1, min(count, room, int(speed * span)))
-            for track in tracks:
-                track.add(now, some)
-            count -= some
-            now += some / speed
-        else:
-            track = max(tracks, key=lambda track: track.frees_at(now))
-            waited[track.window] += track.frees_at(now) - now
-            now = track.frees_at(now)
+def done(
+    count: int,
+    *,
+    limits: Limits,
+    counts: Counts,
+    now: float,
+    speed: float,
+    ahead: int = 0,
+    not_before: float = 0.0,
+    steps: int = STEPS,
+) -> Done:
+    """When `count` letters will have gone, each as soon as there is room for it and at most `speed` in a second.
+
+    ahead: letters that wait already and go first; not_before: when the first of the others may go.
+    """
+    queue = _Queue(limits, counts, now, speed, steps)
+    queue.work_off(ahead)
     if count > 0:
-        rates = {track.window: track.limit / (track.window.length + track.window.width) for track in tracks}
+        queue.now = max(queue.now, not_before)
+        queue.work_off(count)
+    return Done(queue.now, queue.binding)
+
+
+class _Queue:
+    """Letters that go as there is room for them, and what they waited for."""
+
+    def __init__(self, limits: Limits, counts: Counts, now: float, speed: float, steps: int) -> None:
+        self.now = now
+        self._speed, self._steps = speed, steps
+        self._tracks = [
+            _Track(window, limit, counts.get(window.length, {}))
+            for window, limit in zip(WINDOWS, limits.rates, strict=True)
+            if limit is not None and (limit < speed * (window.length + window.width) or counts.get(window.length))
+        ]
+        self._waited = {track.window: 0.0 for track in self._tracks}
+
+    @property
+    def binding(self) -> Window | None:
+        """The window that kept them waiting longest."""
+        longest = max(self._waited, key=lambda window: self._waited[window], default=None)
+        return longest if longest and self._waited[longest] > 0 else None
+
+    def work_off(self, count: int) -> None:
+        """Lets so many go."""
+        while count > 0 and self._tracks and self._steps > 0:
+            self._steps -= 1
+            count -= self._step(count)
+        if count > 0:
+            self._reckon(count)
+
+    def _step(self, count: int) -> int:
+        room = min(track.room(self.now) for track in self._tracks)
+        if room <= 0:
+            track = max(self._tracks, key=lambda track: track.frees_at(self.now))
+            self._waited[track.window] += track.frees_at(self.now) - self.now
+            self.now = track.frees_at(self.now)
+            return 0
+        # Not beyond the end of a bucket, so that each letter counts in the one it goes in.
+        span = min(track.left_of_bucket(self.now) for track in self._tracks)
+        some = max(1, min(count, room, int(self._speed * span)))
+        for track in self._tracks:
+            track.add(self.now, some)
+        self.now += some / self._speed
+        return some
+
+    def _reckon(self, count: int) -> None:
+        rates = {track.window: track.limit / (track.window.length + track.window.width) for track in self._tracks}
         slowest = min(rates, key=lambda window: rates[window], default=None)
-        rate = min(speed, rates[slowest]) if slowest else speed
-        if slowest and rate < speed:
-            waited[slowest] += count / rate
-        now += count / rate
-    longest = max(waited, key=lambda window: waited[window], default=None)
-    return Done(now, longest if longest and waited[longest] > 0 else None)
+        rate = min(self._speed, rates[slowest]) if slowest else self._speed
+        if slowest and rate < self._speed:
+            self._waited[slowest] += count / rate
+        self.now += count / rate
 
 
 class _Track:

@@ -24,6 +24,8 @@ from panel.servers.pauses import (
     clear_failures,
     count_failure,
     end_pauses,
+    failing_lanes,
+    forget_in_errors,
     free_after_commit,
     link_to,
     pause,
@@ -40,8 +42,10 @@ from panel.servers.routing import (
     envelope_of,
     for_address,
     limits_of,
+    lock,
     platform_route,
     route_of,
+    routes,
     sends_still,
     smtp_settings,
     stored_password,
@@ -50,7 +54,7 @@ from panel.servers.signin import may_sign_in, sign_in_ended, signed_in
 from panel.servers.slots import free_slot, keep_slots, take_slot
 from panel.servers.tries import count_test_send
 from panel.servers.troubles import Trouble, troubles
-from panel.servers.waits import Wait, waits
+from panel.servers.waits import Keeps, Wait, keeps, waits
 from panel.servers.windows import Usage
 from panel.smtp.limits import Limits
 from panel.smtp.settings import AuthMethod, Security, ServerSettings
@@ -62,6 +66,7 @@ __all__ = [
     "Entry",
     "Envelope",
     "Forecast",
+    "Keeps",
     "Limits",
     "MailServer",
     "PasswordUnreadable",
@@ -76,13 +81,17 @@ __all__ = [
     "count_test_send",
     "end_pauses",
     "envelope_of",
+    "failing_lanes",
     "for_address",
     "forecast",
+    "forget_in_errors",
     "free_slot",
     "give_back",
     "keep_slots",
+    "keeps",
     "limits_of",
     "link_to",
+    "lock",
     "may_sign_in",
     "pace_limits",
     "pause",
@@ -91,6 +100,7 @@ __all__ = [
     "resting",
     "resume",
     "route_of",
+    "routes",
     "sends_still",
     "sign_in_ended",
     "signed_in",

@@ -14,13 +14,18 @@ from panel import db
 from panel.servers import tries
 from panel.servers.models import MailServer
 from panel.servers.routing import Route
-from panel.smtp.outcome import About, Outcome, Phase, Verdict
+from panel.smtp.outcome import About, FailureCode, Outcome, Phase, Verdict
 from panel.smtp.settings import AuthMethod
 
 MOST: Final = 3
 """Sign-ins with one stored password that may be under way or refused at a time."""
 
+HOUR: Final = 3600.0
+"""Seconds after which sign-ins that were not answered count no more."""
+
 _FORGOTTEN_AFTER: Final = 120.0  # seconds; by then whoever began a sign-in and said nothing more is gone
+_NOT_SAID: Final = (FailureCode.AUTH_NEEDS_TLS, FailureCode.AUTH_UNAVAILABLE, FailureCode.CANCELED)
+_IN_TROUBLE: Final = MailServer.failures_in_a_row > 0
 _ONE_LESS: Final = case((MailServer.auth_tries > 0, MailServer.auth_tries - 1), else_=0)
 
 
@@ -51,22 +56,39 @@ def may_sign_in(route: Route) -> bool:
 
 def signed_in(route: Route) -> None:
     """The connection opened well, and these settings have proved themselves. Others that are under way stay counted:
-    the password may have changed since, and then each of them is refused."""
-    _change(route, auth_tries=_ONE_LESS, proven_version=route.server_version)
+    the password may have changed since, and then each of them is refused. A server that was in trouble is tried by one
+    alone, so what was counted then had no answer, and is of the past."""
+    left = case((_IN_TROUBLE, 0), else_=_ONE_LESS)
+    _change(route, auth_tries=left, proven_version=route.server_version)
 
 
 def sign_in_ended(route: Route, outcome: Outcome | None = None) -> None:
-    """The connection did not open. A password that was refused stays counted until it is changed or tested."""
+    """The connection did not open. A password that was refused stays counted until it is changed or tested, one that
+    was not answered for up to an hour."""
     if outcome is not None and refused(outcome):
         tries.note_refused_by(route)
-        return
-    _change(route, auth_tries=_ONE_LESS)
+    elif outcome is None or not unanswered(outcome):
+        _change(route, auth_tries=_ONE_LESS)
 
 
 def refused(outcome: Outcome) -> bool:
     """Whether the server has seen the password and said no."""
     said_no = outcome.phase is Phase.AUTH and outcome.code is not None and outcome.verdict is Verdict.PERMANENT
     return said_no and outcome.about is About.CREDENTIALS
+
+
+def unanswered(outcome: Outcome) -> bool:
+    """Whether the server may have seen the password, and said neither yes nor no: it hung up, say, or said “later”."""
+    if outcome.phase is not Phase.AUTH or outcome.accepted:
+        return False
+    if outcome.code is None:
+        return outcome.failure not in _NOT_SAID
+    return outcome.about is About.CREDENTIALS and outcome.verdict is not Verdict.PERMANENT
+
+
+def spent() -> ColumnElement[bool]:
+    """True of a server whose stored password has been tried as often as it may be in an hour."""
+    return and_(MailServer.auth_tries >= MOST, MailServer.auth_tried_at > db.clock(-HOUR))
 
 
 def _change(route: Route, **row: object) -> None:
@@ -88,9 +110,11 @@ def _signs_in() -> ColumnElement[bool]:
 
 
 def _forgotten() -> ColumnElement[bool]:
-    return or_(MailServer.auth_tried_at.is_(None), MailServer.auth_tried_at < db.clock(-_FORGOTTEN_AFTER))
+    before = case((_IN_TROUBLE, db.clock(-HOUR)), else_=db.clock(-_FORGOTTEN_AFTER))
+    return or_(MailServer.auth_tried_at.is_(None), MailServer.auth_tried_at < before)
 
 
 def _is_free() -> ColumnElement[bool]:
-    proven = MailServer.proven_version == MailServer.version
-    return or_(MailServer.auth_tries == 0, _forgotten(), and_(proven, MailServer.auth_tries < MOST))
+    # Where the server is in trouble one letter alone tries it, whether or not it has worked before.
+    several = or_(MailServer.proven_version == MailServer.version, _IN_TROUBLE)
+    return or_(MailServer.auth_tries == 0, _forgotten(), and_(several, MailServer.auth_tries < MOST))

@@ -19,7 +19,7 @@ from panel.config import Settings
 from panel.livesteps import StepBoard
 from panel.servers import service, tries
 from panel.servers.entry import Entry
-from panel.servers.signin import refused
+from panel.servers.signin import refused, unanswered
 from panel.smtp.outcome import FailureCode, Outcome, SmtpFailure
 from panel.smtp.session import Session
 from panel.smtp.settings import Security
@@ -27,6 +27,7 @@ from panel.smtp.timeouts import Timeouts
 
 _SEALED_COLUMN = "connection_tests.password"
 _LOOK_FOR_CANCEL = 0.15  # seconds
+_LATE = 0.5  # seconds after a session's last deadline, when it is ended whatever it does
 _COMES_BACK_WITHIN = 3.0  # seconds that a page has to come back after it was left: a reload does
 _JOB_EXPIRES = 30  # seconds; by then the page has given up long ago
 
@@ -91,13 +92,15 @@ def run(task: str) -> None:
 
 def _test(board: StepBoard, test: Test, task: str) -> None:
     if tries.must_rest(test.entry):
-        board.finish("failed", "The server has refused this password again and again. Check it, or wait for an hour.")
+        board.finish("failed", "The server has not taken this password again and again. Check it, or wait for an hour.")
         return
     sender = addresses.get(test.address_id).email
     # Nothing of the database is held while a mail server takes its time.
     db.release()
     board.state("running")
-    with Session(**_session_arguments(test.entry, board)) as session, _canceling(db.account_id(), task, session):
+    arguments = _session_arguments(test.entry, board)
+    end = time.monotonic() + arguments["timeouts"].session + _LATE
+    with Session(**arguments) as session, _watching(db.account_id(), task, session, end):
         failure = _talk(session, sender=sender, recipient=test.recipient)
         _conclude(board, test, failure)
         # The result is out; a server that refused something is still owed a goodbye (RFC 5321 section 4.1.1.10).
@@ -128,7 +131,7 @@ def _talk(session: Session, *, sender: str, recipient: str) -> Outcome | None:
 
 
 def _conclude(board: StepBoard, test: Test, failure: Outcome | None) -> None:
-    if failure is not None and refused(failure):
+    if failure is not None and (refused(failure) or unanswered(failure)):
         tries.note_refused(test.entry)
     if failure is None:
         service.note_passed(test.address_id, test.entry)
@@ -142,12 +145,15 @@ def _conclude(board: StepBoard, test: Test, failure: Outcome | None) -> None:
 
 
 @contextmanager
-def _canceling(account_id: uuid.UUID, task: str, session: Session) -> Iterator[None]:
-    """Ends the session as soon as somebody cancels the task."""
+def _watching(account_id: uuid.UUID, task: str, session: Session, end: float) -> Iterator[None]:
+    """Ends the session as soon as somebody cancels the task, and at the `end` of `time.monotonic` at the latest."""
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(_LOOK_FOR_CANCEL):
+            if time.monotonic() > end:
+                session.abort(late=True)
+                return
             try:
                 if live.is_canceled(account_id, task) or _is_left(account_id, task):
                     session.abort()
@@ -155,7 +161,7 @@ def _canceling(account_id: uuid.UUID, task: str, session: Session) -> Iterator[N
             except redis.RedisError:
                 continue  # it ends by its deadline at the latest
 
-    watcher = threading.Thread(target=watch, name="cancel-watch", daemon=True)
+    watcher = threading.Thread(target=watch, name="test-watch", daemon=True)
     watcher.start()
     try:
         yield

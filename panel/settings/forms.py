@@ -49,7 +49,7 @@ def _one_line(_form: FlaskForm, field: StringField) -> None:
 
 def _a_name(form: FlaskForm, field: StringField) -> None:
     _one_line(form, field)
-    # Names stand in letters to people who have not asked for one.
+    # The account's name stands as the sender's in letters of campaigns.
     if any(mark in field.data.lower() for mark in ("://", "www.")):
         raise ValidationError("A name holds no web address.")
 

@@ -14,7 +14,8 @@ from panel.db import AccountOwned, Base, now
 class Invitation(AccountOwned, Base):
     """An address that may become a login of the account, by the link that was mailed there. Only its hash is kept.
 
-    `opens_account`: it was asked for by signing up, and the account has nobody yet.
+    `opens_account`: it was asked for by signing up, and the account has nobody yet. `invited_by`: who sent the last
+    letter, as long as they are there; None: the operator, or whoever signs up.
     """
 
     __tablename__ = "invitations"
@@ -30,3 +31,4 @@ class Invitation(AccountOwned, Base):
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     opens_account: Mapped[bool] = mapped_column(default=False)
     sent_at: Mapped[dt.datetime] = mapped_column(default=now)
+    invited_by: Mapped[uuid.UUID | None]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from typing import Final
 
-from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask import Response, flash, redirect, render_template, request, url_for
 from flask_login import current_user
-from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
-from panel import db
 from panel.accounts import service as accounts
 from panel.settings import invitations, service
 from panel.settings.blueprint import blueprint, by
 from panel.settings.forms import AcceptForm, InviteForm
 from panel.web import access, limits, passwords
+
+_OFTEN: Final = "You have invited a lot of people in a short time. Go on in {wait}."
 
 
 @blueprint.get("/settings/users")
@@ -31,7 +32,7 @@ def invite_user() -> Response | BaseResponse:
     form = InviteForm()
     if not form.validate():
         return Response(_page(form), 422)
-    _limit()
+    _limit(form.email.data)
     try:
         service.invite(form.email.data, form.role.data, by())
     except service.AlreadyHere as problem:
@@ -46,7 +47,7 @@ def invite_user() -> Response | BaseResponse:
 @access.sensitive
 def resend_invitation(invitation_id: uuid.UUID) -> BaseResponse:
     """Mails another link."""
-    _limit()
+    _limit(service.invitation(invitation_id).email)
     email = service.invite_again(invitation_id, by())
     flash(f"Another link is on its way to {email}. The one before no longer works.", "success")
     return _back()
@@ -102,6 +103,15 @@ def invitation(token: str) -> Response | BaseResponse:
         invitations.accept(token, name=form.name.data, password_hash=hashed, ip=request.remote_addr or "")
     except invitations.BadLink as problem:
         return Response(render_template("settings/bad_link.html", problem=problem), 404)
+    return _joined(asked.email)
+
+
+def _joined(email: str) -> BaseResponse:
+    if current_user.is_authenticated:
+        # The way to the sign-in form would end on Home, as whoever is signed in here.
+        words = f"The login of {email} is ready. Here {current_user.email} is signed in: sign out to use it."
+        flash(words, "success")
+        return redirect("/", 303)
     flash("Your login is ready. Sign in with it.", "success")
     return redirect(url_for("security.login"), 303)
 
@@ -111,13 +121,8 @@ def _page(form: InviteForm, *, problem: str | None = None) -> str:
     return render_template("settings/users.html", form=form, problem=problem, me=current_user.id, **words)
 
 
-def _limit() -> None:
-    if accounts.is_suspended():
-        abort(403, access.SUSPENDED)
-    wait = limits.hit_invitations(db.account_id())
-    if wait is not None:
-        words = f"You have invited a lot of people in a short time. Go on in {limits.in_words(wait)}."
-        raise TooManyRequests(words, retry_after=wait)
+def _limit(email: str) -> None:
+    limits.require_mail(limits.hit_invitations, _OFTEN, to=email, about="invitation", suspended=accounts.is_suspended())
 
 
 def _back() -> BaseResponse:

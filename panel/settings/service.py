@@ -17,7 +17,7 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.accounts.service import Account, User
 from panel.addresses.service import By
-from panel.message.addresses import normalise
+from panel.message.addresses import for_strangers, normalise
 from panel.settings import letters
 from panel.settings.invitations import DAYS, new_token
 from panel.settings.models import Invitation
@@ -46,6 +46,11 @@ def people() -> list[User]:
 def invitations() -> list[Invitation]:
     """Who was invited and has not come, the newest first."""
     return list(db.session().scalars(select(Invitation).order_by(Invitation.sent_at.desc())))
+
+
+def invitation(invitation_id: uuid.UUID) -> Invitation:
+    """One of them. Raises NotFound."""
+    return db.owned(Invitation, invitation_id)
 
 
 def invite(email: str, role: str, by: By) -> None:
@@ -77,15 +82,15 @@ def invite_again(invitation_id: uuid.UUID, by: By) -> str:
 
 def _mail(row: Invitation, by: By) -> None:
     token, row.token_hash = new_token()
-    row.sent_at = db.now()
-    inviter, account = db.owned(User, by.user_id) if by.user_id else None, accounts.current().name
-    who = (inviter.name or inviter.email) if inviter else account
+    row.sent_at, row.invited_by = db.now(), by.user_id
+    # No name stands in it: strangers choose theirs freely, and whoever is invited knows nobody here yet. An address
+    # has been confirmed by whoever signs in with it.
+    inviter = for_strangers(db.owned(User, by.user_id).email) if by.user_id else None
     letters.send(
         "elsewhere" if _has_login(row.email) else "invitation",
         to_address=row.email,
-        subject=f"{who} invites you to {account} on Ownpost",
+        subject=f"{inviter} invites you to Ownpost" if inviter else "You are invited to Ownpost",
         token=token,
-        account=account,
         inviter=inviter,
         days=DAYS,
     )
@@ -105,13 +110,17 @@ def withdraw(invitation_id: uuid.UUID, by: By) -> None:
 
 
 def change_role(user_id: uuid.UUID, role: str, by: By) -> User:
-    """Gives a person another role, which holds from their next click on. Raises NotFound, NoSuchRole, LastOwner."""
+    """Gives a person another role, which holds from their next click on. Raises NotFound, NoSuchRole, LastOwner.
+
+    The invitations of whoever is made a member end: by one to another address of theirs they could be an owner again.
+    """
     with db.transaction():
         user = _to_change(user_id)
         if role not in ROLES:
             raise NoSuchRole("Choose owner or member.")
         if role != "owner":
             _keep_an_owner(user, "made a member")
+            _end_invitations(user, by)
         if user.role != role:
             user.role = role
             accounts.audit("user.role_changed", subject=user.email, user_id=by.user_id, ip=by.ip, role=role)
@@ -119,14 +128,23 @@ def change_role(user_id: uuid.UUID, role: str, by: By) -> User:
 
 
 def remove(user_id: uuid.UUID, by: By) -> User:
-    """Removes a person with their login; whatever they are signed in with ends. Raises NotFound and LastOwner."""
+    """Removes a person with their login; whatever they are signed in with ends, and so do the invitations that they
+    sent and nobody has taken up: they could come back by one. Raises NotFound and LastOwner.
+    """
     with db.transaction() as session:
         user = _to_change(user_id)
         _keep_an_owner(user, "removed")
+        _end_invitations(user, by)
         accounts.audit("user.removed", subject=user.email, user_id=by.user_id, ip=by.ip, role=user.role)
         session.flush()
         session.delete(user)
     return user
+
+
+def _end_invitations(user: User, by: By) -> None:
+    for row in db.session().scalars(select(Invitation).where(Invitation.invited_by == user.id)).all():
+        db.session().delete(row)
+        accounts.audit("user.invitation_withdrawn", subject=row.email, user_id=by.user_id, ip=by.ip)
 
 
 def _to_change(user_id: uuid.UUID) -> User:

@@ -29,7 +29,7 @@ def ask(email: str, account_name: str) -> None:
         return
     account, token = _open(email, account_name)
     with db.account_scope(account.id):
-        words = {"account": account.name, "days": DAYS}
+        words = {"days": DAYS}
         letters.send("sign_up", to_address=email, subject="Confirm your address for Ownpost", token=token, **words)
 
 

@@ -33,7 +33,7 @@ def send_sign_up() -> Response:
     if wait is not None:
         raise TooManyRequests(f"That was a little too often. Go on in {limits.in_words(wait)}.", retry_after=wait)
     # Somebody's inbox is not filled by whoever knows their address; and nobody is told how often it was tried.
-    if limits.hit_letters_to(form.email.data) is None:
+    if limits.hit_letters_to(form.email.data, about="sign-up") is None:
         signup.ask(form.email.data, form.account_name.data)
     return Response(render_template("settings/signed_up.html", email=form.email.data))
 

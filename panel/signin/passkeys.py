@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import uuid
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import CursorResult, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from webauthn import (
     generate_authentication_options,
@@ -48,6 +49,14 @@ class Asked:
 
     options: str
     challenge: str
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What was asked, base64url, and when."""
+
+    text: str
+    asked_at: dt.datetime
 
 
 def site(public_url: str) -> Site | None:
@@ -134,8 +143,9 @@ def ask_for_one(user_id: uuid.UUID, where: Site) -> Asked:
     return Asked(options_to_json(options), bytes_to_base64url(options.challenge))
 
 
-def takes(user_id: uuid.UUID, where: Site, *, challenge: str, answer: str) -> bool:
-    """Whether the answer was signed by a passkey of the person's, for this site and this challenge."""
+def takes(user_id: uuid.UUID, where: Site, *, challenge: Challenge, answer: str) -> bool:
+    """Whether the answer was signed by a passkey of the person's, for this site and this challenge, and is the first
+    that it was used for since the challenge was made."""
     try:
         given = parse_authentication_credential_json(answer)
         key = next((key for key in _of(user_id) if key.credential_id == given.raw_id), None)
@@ -143,7 +153,7 @@ def takes(user_id: uuid.UUID, where: Site, *, challenge: str, answer: str) -> bo
             return False
         proof = verify_authentication_response(
             credential=given,
-            expected_challenge=base64url_to_bytes(challenge),
+            expected_challenge=base64url_to_bytes(challenge.text),
             expected_rp_id=where.name,
             expected_origin=where.origin,
             credential_public_key=key.public_key,
@@ -151,9 +161,19 @@ def takes(user_id: uuid.UUID, where: Site, *, challenge: str, answer: str) -> bo
         )
     except _WRONG:
         return False
-    with db.transaction():
-        key.sign_count, key.last_used_at = proof.new_sign_count, db.now()
-    return True
+    return _use(key.id, challenge.asked_at, proof.new_sign_count)
+
+
+def _use(passkey_id: uuid.UUID, asked_at: dt.datetime, sign_count: int) -> bool:
+    # Passkeys that are on several devices count nothing: what tells an answer that is sent again is the time. Of
+    # several who send it at once one finds the row as it was. No use is earlier than its challenge, also where two
+    # machines' clocks differ.
+    unused = or_(Passkey.last_used_at.is_(None), Passkey.last_used_at < asked_at)
+    used = update(Passkey).where(Passkey.id == passkey_id, unused)
+    with db.transaction() as session:
+        done = session.execute(used.values(sign_count=sign_count, last_used_at=max(db.now(), asked_at)))
+    assert isinstance(done, CursorResult)
+    return done.rowcount == 1
 
 
 def _of(user_id: uuid.UUID) -> list[Passkey]:

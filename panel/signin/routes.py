@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 
 import segno
-from flask import Response, current_app, flash, redirect, render_template, request, url_for
+from flask import Response, current_app, flash, jsonify, redirect, render_template, request, session, url_for
 from flask.blueprints import BlueprintSetupState
 from flask_login import current_user
+from flask_wtf.csrf import generate_csrf
 from werkzeug.exceptions import NotFound, TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -21,6 +22,7 @@ from panel.web import access, limits, sessions, throttle
 blueprint = access.blueprint("signin", __name__)
 
 _BASE = "/settings/security"
+_PREPARED = "authenticator"  # in the session: the id of the key that this sign-in has made for an app
 
 
 @blueprint.record_once
@@ -41,6 +43,13 @@ def second() -> Response | BaseResponse:
         return _ask(user)
 
 
+@blueprint.get("/login/state")
+@access.public
+def state() -> Response:
+    """Who is signed in, and the token of their forms: what a page asks before it sends what was typed."""
+    return jsonify(person=str(current_user.id) if current_user.is_authenticated else "", csrf=generate_csrf())
+
+
 @blueprint.get(_BASE)
 def show() -> str:
     """What is set up."""
@@ -51,13 +60,16 @@ def show() -> str:
 @access.sensitive
 def prepare_authenticator() -> BaseResponse:
     """Makes a key for an app."""
-    service.prepare_authenticator(_user())
+    session[_PREPARED] = service.prepare_authenticator(_user())
     return redirect(url_for("signin.authenticator"), 303)
 
 
 @blueprint.get(f"{_BASE}/authenticator")
 def authenticator() -> Response | BaseResponse:
     """The key as a picture, until a code has proved that the app has it."""
+    # A link cannot ask for the password: where it was given a while ago, the way leads over the button that does.
+    if not sessions.is_recent():
+        return _begin_again()
     return _set_up(CodeForm(formdata=None))
 
 
@@ -68,7 +80,7 @@ def confirm_authenticator() -> Response | BaseResponse:
     form = CodeForm()
     if not form.validate():
         return _set_up(form, 422)
-    if not service.confirm_authenticator(_by(), form.code.data):
+    if not service.confirm_authenticator(_by(), session.get(_PREPARED), form.code.data):
         form.code.errors = [_WRONG_CODE]
         return _set_up(form, 422)
     return _done("Your authenticator app is set up. From now on a sign-in asks for its code.")
@@ -112,7 +124,7 @@ def add_passkey() -> BaseResponse | Response:
     """Keeps what the browser made."""
     form, challenge = PasskeyForm(), challenges.take("new")
     name, answer = form.name.data or "Passkey", form.credential.data or ""
-    if challenge and passkeys.add(_by(), _site(), challenge=challenge, answer=answer, name=name):
+    if challenge and passkeys.add(_by(), _site(), challenge=challenge.text, answer=answer, name=name):
         return _done("The passkey is added. From now on a sign-in asks for it.")
     flash("The browser’s answer could not be used, or that passkey is here already. Try again.", "error")
     return redirect(url_for("signin.show"), 303)
@@ -205,20 +217,27 @@ def _page(form: PasskeyNameForm) -> str:
 
 
 def _set_up(form: CodeForm, status: int = 200) -> Response | BaseResponse:
-    found = service.prepared(_user())
+    found = service.prepared(_user(), session.get(_PREPARED))
     if found is None:
-        return redirect(url_for("signin.show"), 303)
+        return _begin_again()
     picture = segno.make(found.uri, micro=False).svg_data_uri(scale=5, border=4, light="white")
     return Response(render_template("signin/authenticator.html", setup=found, picture=picture, form=form), status)
+
+
+def _begin_again() -> BaseResponse:
+    if service.factors(_user().id).authenticator is None:
+        flash("The key for an app is shown for ten minutes, where it was asked for. Set up an app once more.", "info")
+    return redirect(url_for("signin.show"), 303)
 
 
 def _done(notice: str) -> BaseResponse | Response:
     """A factor was added: the codes to keep, if they are the first."""
     codes = service.first_recovery_codes(_by())
     gate.sign_out_elsewhere(_user())
+    notice = f"{notice} You are signed out everywhere else."
     if codes:
         return Response(render_template("signin/codes.html", codes=codes, notice=notice))
-    flash(f"{notice} You are signed out everywhere else.", "success")
+    flash(notice, "success")
     return redirect(url_for("signin.show"), 303)
 
 

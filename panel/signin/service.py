@@ -5,6 +5,7 @@ Everything here runs in the scope of the person's account, also while they are s
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 import secrets
@@ -29,6 +30,7 @@ from panel.signin.models import SEALED_COLUMN, Passkey, RecoveryCode, TotpKey
 log = structlog.get_logger(__name__)
 
 _ISSUER = "Ownpost"
+_SET_UP_WITHIN = dt.timedelta(minutes=10)
 CODES = 10
 # Neither 0 and o nor 1, i and l: they are copied from paper.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -70,40 +72,42 @@ def factors(user_id: uuid.UUID) -> Factors:
     session = db.session()
     left = select(func.count()).where(RecoveryCode.user_id == user_id, RecoveryCode.used_at.is_(None))
     return Factors(
-        authenticator=session.scalar(
-            select(TotpKey).where(TotpKey.user_id == user_id, TotpKey.confirmed_at.is_not(None))
-        ),
+        authenticator=_confirmed(user_id),
         passkeys=list(session.scalars(select(Passkey).where(Passkey.user_id == user_id).order_by(Passkey.made_at))),
         codes_left=session.scalar(left) or 0,
     )
 
 
-def prepare_authenticator(user: User) -> None:
-    """Makes a key for an app that is to be set up; one that was prepared before and never confirmed goes."""
+def prepare_authenticator(user: User) -> uuid.UUID | None:
+    """Makes a key for an app that is to be set up; one that was prepared before and never confirmed goes.
+
+    Returns its id, to be kept by the sign-in that asked for it; None when an app is set up already.
+    """
     with db.transaction() as session:
         session.execute(delete(TotpKey).where(TotpKey.user_id == user.id, TotpKey.confirmed_at.is_(None)))
         if factors(user.id).authenticator is not None:
-            return
+            return None
         key = TotpKey(id=uuid.uuid4(), account_id=db.account_id(), user_id=user.id)
         key.secret_sealed = _settings().keyring.seal(
             TOTP.new().base32_key, column=SEALED_COLUMN, account_id=str(key.account_id), row_id=str(key.id)
         )
         session.add(key)
+        return key.id
 
 
-def prepared(user: User) -> Setup | None:
-    """What the app is to be told, until a code has proved that it was."""
-    key = _key(user.id, confirmed=False)
+def prepared(user: User, key_id: uuid.UUID | None) -> Setup | None:
+    """What the app is to be told, until a code has proved that it was, for ten minutes at most."""
+    key = _prepared(user.id, key_id)
     secret = _secret(key) if key else None
     if secret is None:
         return None
     return Setup(secret=secret, uri=TOTP(secret).to_uri(label=user.email, issuer=_ISSUER))
 
 
-def confirm_authenticator(by: By, code: str) -> bool:
+def confirm_authenticator(by: By, key_id: uuid.UUID | None, code: str) -> bool:
     """Turns the prepared app on if the code is one of its own."""
     with db.transaction():
-        key = _key(by.user.id, confirmed=False)
+        key = _prepared(by.user.id, key_id)
         if key is None or not _take(key, code):
             return False
         key.confirmed_at = db.now()
@@ -114,7 +118,7 @@ def confirm_authenticator(by: By, code: str) -> bool:
 def remove_authenticator(by: By) -> None:
     """The app's codes are no longer taken."""
     with db.transaction() as session:
-        key = _key(by.user.id, confirmed=True)
+        key = _confirmed(by.user.id)
         if key is None:
             return
         session.delete(key)
@@ -133,7 +137,7 @@ def forget_everything(by: By) -> None:
 def takes_code(user_id: uuid.UUID, code: str) -> bool:
     """Whether the person's app shows this code now. A code is taken once."""
     with db.transaction():
-        key = _key(user_id, confirmed=True)
+        key = _confirmed(user_id)
         return key is not None and _take(key, code)
 
 
@@ -152,18 +156,29 @@ def takes_recovery_code(by: By, code: str) -> bool:
 
 def make_recovery_codes(by: By) -> list[str]:
     """New codes in place of all earlier ones; they can be read only now."""
-    codes = ["".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH)) for _ in range(CODES)]
-    with db.transaction() as session:
-        session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == by.user.id))
-        for code in codes:
-            session.add(RecoveryCode(account_id=db.account_id(), user_id=by.user.id, hash=_hash(code)))
-        accounts.audit("recovery_codes.made", subject=by.user.email, user_id=by.user.id, ip=by.ip)
-    return ["-".join(re.findall(".{4}", code)) for code in codes]
+    with db.transaction():
+        codes = _new_codes(by.user)
+        changed(by, "recovery_codes.made", "New recovery codes were made for your sign-in; earlier ones work no more.")
+    return codes
 
 
 def first_recovery_codes(by: By) -> list[str]:
-    """Codes for somebody who has just set up their first factor; none for somebody who has some."""
-    return [] if factors(by.user.id).codes_left else make_recovery_codes(by)
+    """Codes for somebody who has just set up their first factor, of which a letter tells; none for somebody who has
+    some."""
+    if factors(by.user.id).codes_left:
+        return []
+    with db.transaction():
+        codes = _new_codes(by.user)
+        accounts.audit("recovery_codes.made", subject=by.user.email, user_id=by.user.id, ip=by.ip)
+    return codes
+
+
+def _new_codes(user: User) -> list[str]:
+    codes = ["".join(secrets.choice(_ALPHABET) for _ in range(_CODE_LENGTH)) for _ in range(CODES)]
+    session = db.session()
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+    session.add_all(RecoveryCode(account_id=db.account_id(), user_id=user.id, hash=_hash(code)) for code in codes)
+    return ["-".join(re.findall(".{4}", code)) for code in codes]
 
 
 def changed(by: By, action: str, words: str) -> None:
@@ -180,9 +195,19 @@ def changed(by: By, action: str, words: str) -> None:
     )
 
 
-def _key(user_id: uuid.UUID, *, confirmed: bool) -> TotpKey | None:
-    state = TotpKey.confirmed_at.is_not(None) if confirmed else TotpKey.confirmed_at.is_(None)
-    return db.session().scalar(select(TotpKey).where(TotpKey.user_id == user_id, state))
+def _prepared(user_id: uuid.UUID, key_id: uuid.UUID | None) -> TotpKey | None:
+    # Whoever sees it can show its codes for ever, so it is neither shown nor taken for longer than it takes to scan it.
+    wanted = select(TotpKey).where(
+        TotpKey.user_id == user_id,
+        TotpKey.id == key_id,
+        TotpKey.confirmed_at.is_(None),
+        TotpKey.made_at > db.now() - _SET_UP_WITHIN,
+    )
+    return db.session().scalar(wanted)
+
+
+def _confirmed(user_id: uuid.UUID) -> TotpKey | None:
+    return db.session().scalar(select(TotpKey).where(TotpKey.user_id == user_id, TotpKey.confirmed_at.is_not(None)))
 
 
 def _take(key: TotpKey, code: str) -> bool:

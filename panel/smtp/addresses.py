@@ -58,6 +58,7 @@ _METADATA = frozenset(
     for address in (
         "100.100.100.200",  # Alibaba Cloud
         "168.63.129.16",  # Azure
+        "169.254.0.23",  # Tencent Cloud
         "169.254.42.42",  # Scaleway
         "169.254.169.253",  # AWS, DNS and time of a VPC
         "169.254.169.254",  # AWS, Azure, Google, Oracle, OpenStack, DigitalOcean, Hetzner, ...
@@ -65,6 +66,7 @@ _METADATA = frozenset(
         "169.254.170.23",  # AWS pod identity
         "192.0.0.192",  # Oracle Cloud, classic
         "fd00:42::42",  # Scaleway
+        "fd00:a9fe:a9fe::1",  # Linode
         "fd00:c1::a9fe:a9fe",  # Oracle Cloud
         "fd00:ec2::23",  # AWS pod identity
         "fd00:ec2::254",  # AWS

@@ -69,7 +69,7 @@ def _certificates(text: str) -> list[x509.Certificate]:
         found = x509.load_pem_x509_certificates(text.encode())
         for one in found:
             _ = one.subject, one.not_valid_after_utc  # what is damaged within shows only when it is read
-    except ValueError:
+    except (ValueError, TypeError, x509.InvalidVersion):  # which it is depends on where the damage is
         raise ValueError("This is not a certificate in PEM form, or only a piece of one.") from None
     return found
 

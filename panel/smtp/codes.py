@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from panel.smtp.closing import CLOSING
 from panel.smtp.outcome import FailureCode, Phase, Renewal, Verdict
 from panel.smtp.rows import (
     ANY,
@@ -22,7 +23,6 @@ from panel.smtp.rows import (
 )
 
 _NO_RELAY: Final = r"relay(ing)? (access |is |not )?(denied|permitted|allowed|prohibited)|(unable|not allowed) to relay"
-
 _UNTIL_THE_LETTER: Final = (
     server(
         phases=AUTH,
@@ -52,6 +52,7 @@ _UNTIL_THE_LETTER: Final = (
         source=Source.REGISTRY,
         examples=("mail 450 4.7.28 Mail flood detected", "final_dot 550 5.7.28 Mail flood detected"),
     ),
+    *CLOSING,
     server(
         code="421",
         note="The server is closing the connection, whatever was asked; also Gmail’s 421 4.7.0 “Try again later”, "

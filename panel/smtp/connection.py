@@ -67,9 +67,9 @@ class Connection:
         self._hello()
         self._sign_in()
 
-    def abort(self) -> None:
+    def abort(self, *, late: bool) -> None:
         """End whatever is waited for, from another thread."""
-        self.transport.abort()
+        self.transport.abort(late=late)
         if self._cancel_lookup is not None:
             self._cancel_lookup()
 
@@ -231,7 +231,7 @@ class Connection:
             self.ok("The server knows only HELO.", reply)
             return
         self.features = Features.parse(done(reply))
-        self.ok(self.features.summary)
+        self.ok(self.clean(self.features.summary))
 
     def _ehlo(self) -> Reply:
         return self.command(b"EHLO " + self._ehlo_name, self._timeouts.reply)

@@ -166,18 +166,24 @@ def _plain_name(host: str) -> str:
     getaddrinfo takes 0177.0.0.1, 2130706433, 0x7f.1 and digits of other scripts for addresses. A last label that is
     a number is never a name (WHATWG URL, "ends in a number"), so it must be a plain dotted quad.
     """
-    last = unicodedata.normalize("NFKC", host).rstrip(".").rpartition(".")[2]
-    if _NUMBER.fullmatch(last):
+    _refuse_numbers(unicodedata.normalize("NFKC", host).rstrip("."), host)
+    try:
+        name = validate_host(host)
+    except ValueError as problem:
+        raise DestinationError(FailureCode.HOST_NOT_FOUND, str(problem)) from None
+    # IDNA knows more kinds of dots, and characters that it leaves out.
+    _refuse_numbers(name, name)
+    return name
+
+
+def _refuse_numbers(name: str, address: str) -> None:
+    if _NUMBER.fullmatch(name.rpartition(".")[2]):
         try:
-            IPv4Address(host)
+            IPv4Address(address)
         except ValueError:
             raise DestinationError(
                 FailureCode.DESTINATION_NOT_ALLOWED, "Write an IP address as four plain numbers, like 192.0.2.25."
             ) from None
-    try:
-        return validate_host(host)
-    except ValueError as problem:
-        raise DestinationError(FailureCode.HOST_NOT_FOUND, str(problem)) from None
 
 
 def _vetted(address: IPAddress, port: int) -> VettedAddress:

@@ -19,10 +19,14 @@ from panel.smtp.rows import Row
 
 TABLE: Final[tuple[Row, ...]] = (*DIALECTS, *GENERAL)
 
+_READ: Final = 2000
+"""Octets of a reply that are read for what they mean. No server that means something says more, while the time that
+some of the patterns take grows with the square of what there is to read."""
 _LONGEST: Final = 86_400.0  # seconds; a server that wants more is asked again after a day
-_AGAIN: Final = r"(?:again|retry|resend|come back|wait|renews?)"
+_AGAIN: Final = r"(?:again|retry|resend|come back|wait|renews?|resets?)"
 _AFTER: Final = re.compile(
-    rf"{_AGAIN}\b[^0-9.;]{{0,30}}?(\d{{1,5}})\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h)\b", re.IGNORECASE
+    rf"{_AGAIN}\b[^0-9.;]{{0,30}}?(\d{{1,5}}(?:\.\d{{1,3}})?)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h)\b",
+    re.IGNORECASE,
 )
 _AT: Final = re.compile(
     rf"{_AGAIN}\b[^0-9.;]{{0,30}}?((?:mon|tue|wed|thu|fri|sat|sun), \d{{1,2}} [a-z]{{3}} \d{{4}} [0-9:]{{5,8}} \S+)",
@@ -44,6 +48,7 @@ class Diagnosis:
 
 def diagnose(*, phase: Phase, reply: Reply) -> Diagnosis:
     """Say what a refusal (4yz or 5yz) in this phase means."""
+    reply = reply.beginning(_READ)
     row = next(row for row in TABLE if row.fits(phase, reply))
     verdict = row.verdict or (Verdict.TEMPORARY if reply.temporary else Verdict.PERMANENT)
     come_back = _come_back(reply.text) if verdict is Verdict.TEMPORARY else None

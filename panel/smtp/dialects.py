@@ -4,6 +4,7 @@ from typing import Final
 
 from panel.smtp.outcome import FailureCode, Verdict
 from panel.smtp.quotas import QUOTAS
+from panel.smtp.recipients import RESTRICTED
 from panel.smtp.rows import (
     AUTH,
     LETTER,
@@ -367,4 +368,4 @@ _LETTERS: Final = (
     ),
 )
 
-DIALECTS: Final[tuple[Row, ...]] = (*QUOTAS, *_SERVERS, *_CREDENTIALS, *_SENDERS, *_LETTERS)
+DIALECTS: Final[tuple[Row, ...]] = (*QUOTAS, *_SERVERS, *RESTRICTED, *_CREDENTIALS, *_SENDERS, *_LETTERS)

@@ -192,6 +192,76 @@ QUOTAS: Final[tuple[Row, ...]] = (
         ),
     ),
     quota(
+        words=r"sender rate overlimit.*/ ?(24h|1d)\b",
+        renews=Renewal.DAY,
+        note="Exim at many web hosts: more letters in 24 hours than the mailbox may send.",
+        source=Source.EXIM_RATE,
+        examples=("rcpt 550 Sender rate overlimit - 290.8 / 24h", "final_dot 550 Sender rate overlimit - 3001.0 / 1d"),
+    ),
+    quota(
+        words=r"sender rate overlimit",
+        renews=Renewal.HOUR,
+        note="The same of an hour, or less.",
+        source=Source.EXIM_RATE,
+        examples=("rcpt 550 Sender rate overlimit - 101.3 / 1h", "mail 451 Sender rate overlimit"),
+    ),
+    quota(
+        words=r"24.hour sending limit",
+        renews=Renewal.DAY,
+        note="Web hosts with relays by the day: what the mailbox may send in 24 hours. They say when there is more.",
+        source=Source.RELAY_DAY,
+        examples=(
+            "rcpt 550 User hello@example.com has exceeded its 24-hour sending limit. Messages to 250 recipients out of "
+            "250 allowed have been sent. Relay quota will reset in 21.99 hours.",
+        ),
+    ),
+    quota(
+        words=r"over your relay quota",
+        renews=Renewal.UNKNOWN,
+        note="Web hosts with relays by the day, before the letter that would be one too many.",
+        source=Source.RELAY_QUOTA,
+        examples=("final_dot 552 Message would take you over your relay quota of 500 Current quota used: 487",),
+    ),
+    quota(
+        words=r"limit on the number of allowed outgoing messages was exceeded",
+        renews=Renewal.HOUR,
+        note="Plesk: a mailbox’s, a domain’s or a subscription’s limit by the hour.",
+        source=Source.PLESK,
+        examples=(
+            "final_dot 554 5.7.0 Your message could not be sent. The limit on the number of allowed outgoing messages "
+            "was exceeded. Try again later.",
+        ),
+    ),
+    quota(
+        words=r"policy rejection.{0,3}quota exceeded",
+        renews=Renewal.UNKNOWN,
+        note="DreamHost: the mailbox has sent all it may for now.",
+        source=Source.DREAMHOST,
+        examples=("rcpt 554 5.7.1 <robin@example.org>: Recipient address rejected: Policy Rejection- Quota Exceeded.",),
+    ),
+    quota(
+        code="4xx",
+        # Its limits for a recipient ("to", "to_ip", "bounce_to" …) are no limits of ours.
+        words=r"ratelimit \"(?!to\b|to_|bounce)[^\"]*\" exceeded",
+        renews=Renewal.HOUR,
+        note="Rspamd, in mailcow and at Hostinger: more letters in some time than the mailbox or the domain may send.",
+        source=Source.RSPAMD,
+        examples=(
+            'final_dot 451 4.7.1 Ratelimit "user" exceeded',
+            'final_dot 451 4.7.1 Ratelimit "hostinger_out_ratelimit" exceeded',
+        ),
+    ),
+    quota(
+        words=r"submission quota (was |has been )?exceeded",
+        renews=Renewal.DAY,
+        note="Exchange Online: the recipients of 24 hours, in words.",
+        source=Source.MICROSOFT_QUOTA,
+        examples=(
+            "final_dot 550 5.1.92 Your message couldn't be sent because the sender's submission quota was exceeded.",
+            "final_dot 550 5.2.2 Submission quota exceeded",
+        ),
+    ),
+    quota(
         code="4xx",
         words=r"error: too much mail from|too many recipients from",
         renews=Renewal.MINUTE,
@@ -226,7 +296,7 @@ QUOTAS: Final[tuple[Row, ...]] = (
         examples=("mail 452 4.4.5 Messages per second limit exceeded",),
     ),
     quota(
-        words=r"hourly (message |email |sending )?(limit|quota)|(limit|quota) (of|for) (the|this|an) hour"
+        words=r"hourly (message |email |sending |user )*(limit|quota)|(limit|quota) (of|for) (the|this|an) hour"
         r"|(messages|e?mails|recipients)( sent)? (per|an|this) hour\b.{0,20}(exceeded|reached)"
         r"|(exceeded|reached).{0,40}(per|an|this) hour",
         renews=Renewal.HOUR,
@@ -236,6 +306,7 @@ QUOTAS: Final[tuple[Row, ...]] = (
             "rcpt 450 4.7.1 Number messages per hour exceeded",
             "final_dot 550 hourly quota exceeded",
             "mail 451 You have reached your hourly limit",
+            "rcpt 554 5.7.1 Rejected: You have exceeded your hourly email sending limit",
         ),
     ),
     quota(

@@ -72,6 +72,16 @@ class Reply:
             words = [words[0], *(line.removeprefix(enhanced).lstrip() for line in words[1:])]
         return " ".join(words)
 
+    def beginning(self, octets: int) -> "Reply":
+        """The reply as it is up to so many octets of its lines."""
+        lines: list[bytes] = []
+        for line in self.lines:
+            if octets <= 0:
+                break
+            lines.append(line[:octets])
+            octets -= len(line)
+        return Reply(self.code, tuple(lines))
+
     def _decoded(self, number: int) -> str:
         return self.lines[number].decode("utf-8", "replace")
 

@@ -35,6 +35,10 @@ class Source(StrEnum):
     MICROSOFT_BASIC = "Microsoft, “Exchange Online to retire Basic auth for Client Submission (SMTP AUTH)”"
     MICROSOFT_FILTER = "Microsoft, “Sending limits in Outlook.com”; the words from DesertsP/Valine-Admin#26"
     MICROSOFT_BLOCKS = "Microsoft; the words from smtp.codes/outlook"
+    MICROSOFT_RESTRICTED = (
+        "Microsoft, “550 5.7.1 RESOLVER.RST.AuthRequired nondelivery report” (support.microsoft.com/help/2984402); "
+        "the words from ActiveCampaign/smtp-field-manual#99"
+    )
     EXCHANGE = "Microsoft, “Message rate limits and throttling” (Exchange Server)"
     AMAZON_QUOTAS = "Amazon, “Errors related to the sending quotas for your Amazon SES account”"
     AMAZON_ERRORS = "Amazon, “Amazon SES email sending errors” and “Amazon SES SMTP response codes”"
@@ -55,8 +59,16 @@ class Source(StrEnum):
     QQ = "Tencent; the words from nodeSolidServer/node-solid-server#1281"
     EMAILIT = "Emailit, “SMTP troubleshooting”"
     EXIM = "Exim and cPanel; the words from bobcares.com, “550 Relay Not Permitted”"
+    EXIM_RATE = "Exim, “Specification”, ratelimit; the words from help.reg.ru, “Sender rate overlimit”"
+    RELAY_DAY = "GoDaddy and others; the words from nodemailer/nodemailer#1137"
+    RELAY_QUOTA = "Web hosts; the words from WWBN/AVideo#7527"
+    PLESK = "Plesk; the words from zotonic/zotonic#3508"
+    DREAMHOST = "DreamHost, “SMTP quota overview”"
+    RSPAMD = "Rspamd, “Ratelimit module”; the words from mailcow/mailcow-dockerized#1497 and hardware/mailserver#152"
+    MICROSOFT_QUOTA = "Microsoft, “Fix NDR error ‘the sender’s submission quota was exceeded’ in Exchange Online”"
     QMAIL = "qmail-smtpd(8) and rcpthosts"
     CPANEL = "cPanel, forums, “Email quota” (Exim with limits by the hour)"
+    ZIMBRA = "Zimbra; the words from its MilterHandler.java"
     ORACLE = "Oracle, “Troubleshooting Email Delivery”"
 
 

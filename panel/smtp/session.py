@@ -208,9 +208,12 @@ class Session:
         self._connection.ok("The server hung up without a goodbye, which does no harm.")
         self.close()
 
-    def abort(self) -> None:
-        """End it from another thread: what is going on ends with the failure `canceled`, at once."""
-        self._connection.abort()
+    def abort(self, *, late: bool = False) -> None:
+        """End it from another thread: what is going on ends with the failure `canceled`, at once.
+
+        When it is `late`, as it should have ended by itself, the failure is `timed_out`.
+        """
+        self._connection.abort(late=late)
 
     def close(self) -> None:
         """Close the connection without a word."""

@@ -70,9 +70,13 @@ def _context(_paths: ssl.DefaultVerifyPaths, any_name: bool, authorities: str) -
 
 
 def summary(sock: ssl.SSLSocket) -> TlsSummary:
-    """Describe a connection whose handshake is done."""
-    certificate = sock.getpeercert() or {}
-    expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    """Describe a connection whose handshake is done. Raises Broken for a certificate that breaks its own rules."""
+    try:
+        certificate = sock.getpeercert() or {}
+        expires = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+    except (ValueError, ssl.SSLError) as error:
+        # Its name was found in it, and yet it holds what no certificate may, like a name that is no text (RFC 5280).
+        raise Broken(FailureCode.CERTIFICATE_UNTRUSTED, "The server’s certificate is not well-formed.") from error
     alternatives = certificate.get("subjectAltName", ())
     return TlsSummary(
         version=(sock.version() or "TLS").replace("TLSv", "TLS "),

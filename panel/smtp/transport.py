@@ -31,7 +31,7 @@ Wait = Callable[[socket.socket, int, float], int]
 class Transport:
     """One connection. Every method but `abort` belongs to the thread that talks; deadlines are of `time.monotonic`.
 
-    All trouble is raised as Broken: `canceled` after `abort`, whatever the socket itself said. `written` counts the
+    All trouble is raised as Broken: after `abort` as that says, whatever the socket itself said. `written` counts the
     octets handed to the network so far: what is not in it has not left, also when `write` raises.
     """
 
@@ -41,7 +41,7 @@ class Transport:
         self._wait: Wait = wait_in_thread
         self._replies = ReplyReader()
         self._speaks_smtp = False
-        self._aborted = False
+        self._aborted = self._late = False
         self._cut_short = False
         self._at_once: int | None = None
         self.written = 0
@@ -255,9 +255,14 @@ class Transport:
             raise self._hung_up()
         return octets
 
-    def abort(self) -> None:
-        """End whatever the connection waits for, from another thread, and let nothing more begin."""
+    def abort(self, *, late: bool = False) -> None:
+        """End whatever the connection waits for, from another thread, and let nothing more begin.
+
+        When it is `late` that is a time-out. Under TLS a call may go on past its deadline for as long as a server
+        floods us with records that hold no words, like session tickets: one call to OpenSSL takes them all.
+        """
         with self._lock:
+            self._late |= late and not self._aborted
             self._aborted = True
             if self._sock is not None:
                 with suppress(OSError):
@@ -280,6 +285,8 @@ class Transport:
         return self._broken(FailureCode.PROTOCOL_ERROR, "The server hung up in mid-conversation.", hung_up=True)
 
     def _broken(self, failure: FailureCode, detail: str, *, hung_up: bool = False) -> Broken:
+        if self._late:
+            return Broken(FailureCode.TIMED_OUT, "The server did not answer in time.")
         if self._aborted:
             return Broken(FailureCode.CANCELED, "Canceled.")
         return Broken(failure, detail, hung_up=hung_up)

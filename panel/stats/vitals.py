@@ -81,8 +81,9 @@ def oldest_due_seconds() -> float:
         or_(Delivery.lease_until.is_(None), Delivery.lease_until < now),
     )
     if resting := servers.resting():
-        # What waits for a limit of its own server is where it should be.
-        due = due.where(func.coalesce(Delivery.address_id, Delivery.account_id).not_in(resting))
+        # What waits for a limit of its own server is where it should be; system letters wait for none.
+        lane = func.coalesce(Delivery.address_id, Delivery.account_id)
+        due = due.where(or_(lane.not_in(resting), Delivery.kind == "system"))
     oldest = db.session().scalar(due)
     return round((now - oldest).total_seconds(), 3) if oldest else 0.0
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
-from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask import Response, abort, flash, make_response, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
 from flask_login import current_user
 from werkzeug.wrappers import Response as BaseResponse
@@ -30,16 +31,18 @@ def _no_csrf_token(state: BlueprintSetupState) -> None:
 @blueprint.get("/suppressions")
 def index() -> str:
     """The list."""
-    return _list(_add_form())
+    known = campaigns.campaigns()
+    return _list(_add_form(known), known)
 
 
 @blueprint.post("/suppressions")
 @access.owner
 def add() -> Answer:
     """Adds an address by hand."""
-    form = _add_form()
+    known = campaigns.campaigns()
+    form = _add_form(known)
     if not form.validate():
-        return _list(form), 422
+        return _list(form, known), 422
     row, new = service.add_by_hand(form.address.data, form.campaign_id, user_id=current_user.id, ip=_ip())
     flash(f"{row.address} gets no more email." if new else f"{row.address} was suppressed already.", "success")
     return redirect(url_for("suppressions.index"), 303)
@@ -54,13 +57,13 @@ def remove(suppression_id: uuid.UUID) -> Answer:
     return redirect(url_for("suppressions.index"), 303)
 
 
-def _add_form() -> AddForm:
+def _add_form(known: Sequence[campaigns.Campaign]) -> AddForm:
     form = AddForm(formdata=request.form if request.method == "POST" else None)
-    form.offer(campaigns.campaigns())
+    form.offer(known)
     return form
 
 
-def _list(form: AddForm) -> str:
+def _list(form: AddForm, known: Sequence[campaigns.Campaign]) -> str:
     search = request.args.get("q", "")
     return render_template(
         "suppressions/index.html",
@@ -68,7 +71,7 @@ def _list(form: AddForm) -> str:
         search=search,
         first=not request.args.get("before"),
         page=service.page(search=search, before=request.args.get("before")),
-        campaigns={each.id: each.name for each in campaigns.campaigns()},
+        campaigns={each.id: each.name for each in known},
     )
 
 
@@ -122,5 +125,6 @@ def preferences(token: str) -> Answer:
 def _person(token: str) -> participants.Participant:
     person = participants.find_by_token(token)
     if person is None:
-        abort(404, "This link is not complete, or the campaign it belongs to is over. Open it from the letter again.")
+        # Whoever reads a letter has no account, and nothing to look for in the panel.
+        abort(make_response(render_template("suppressions/bad_link.html"), 404))
     return person

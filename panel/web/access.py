@@ -23,9 +23,6 @@ OWNER = "owner"
 API = "api"
 
 
-SUSPENDED = "Sending is stopped for this account, so nothing is mailed or tested. Ask the person who runs this Ownpost."
-
-
 def public(view: F) -> F:
     """Anyone may come; the view opens whatever scope it needs."""
     return _mark(view, PUBLIC)

@@ -37,9 +37,13 @@ def install(app: Flask) -> None:
     app.after_request(_note_refused)
 
 
-def page(status: int, detail: str | None = None) -> Response:
-    """The error page; for htmx a line of text that the page shows as a message; for the API a problem."""
-    title, way_out = _TITLES.get(status, _TITLES[500 if status >= 500 else 400])
+def page(status: int, detail: str | None = None, *, title: str | None = None) -> Response:
+    """The error page; for htmx a line of text that the page shows as a message; for the API a problem.
+
+    detail: what happened and the way out, if more is known than the status says. title: the same in a few words.
+    """
+    standard, way_out = _TITLES.get(status, _TITLES[500 if status >= 500 else 400])
+    title = title or standard
     if problems.wanted():
         return problems.answer(problems.body(status, detail))
     if request.headers.get("HX-Request"):
@@ -73,7 +77,10 @@ def _http(error: HTTPException) -> Response | HTTPException:
 
 
 def _csrf(_error: CSRFError) -> Response:
-    return page(400, "This form was open for too long, or your sign-in changed. Reload the page and send it again.")
+    # To reload what this answers would send the same once more, in vain: only a page opened now has a new token.
+    words = "Your sign-in has ended or changed since the page was opened, so nothing was changed."
+    way_out = "Do it once more." if request.headers.get("HX-Request") else "Open the page again and do it once more."
+    return page(400, f"{words} {way_out}", title="This page is out of date")
 
 
 def _unexpected(error: Exception) -> Response:

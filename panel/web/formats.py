@@ -22,10 +22,13 @@ def _zone() -> ZoneInfo:
 
 def datetime(value: dt.datetime | None) -> Markup:
     """A time in the account's zone; the title gives UTC."""
-    if value is None:
-        return Markup("–")
+    return Markup("–") if value is None else _time(value, moment(value))
+
+
+def moment(value: dt.datetime) -> str:
+    """The same in words alone, for where no element may stand, as in an attribute."""
     local = value.astimezone(_zone())
-    return _time(value, f"{local.day} {local:%b %Y, %H:%M}")
+    return f"{local.day} {local:%b %Y, %H:%M}"
 
 
 def ago(value: dt.datetime | None) -> Markup:
@@ -58,5 +61,5 @@ def _length(seconds: float) -> str:
 
 def install(app: Flask) -> None:
     """Registers the filters."""
-    app.jinja_env.filters.update(datetime=datetime, ago=ago)
+    app.jinja_env.filters.update(datetime=datetime, moment=moment, ago=ago)
     app.jinja_env.globals["now"] = db.now

@@ -6,16 +6,27 @@ import hashlib
 import hmac
 import ipaddress
 import uuid
+from collections.abc import Callable
 from typing import Final
 
-from flask import current_app, request
+from flask import abort, current_app, request
+from werkzeug.exceptions import TooManyRequests
 
+from panel import db
 from panel.config import Settings
+from panel.message.addresses import normalise
 from panel.rates import hit as _hit
 
+SUSPENDED: Final = (
+    "Sending is stopped for this account, so nothing is mailed or tested. Ask the person who runs this Ownpost."
+)
 _SIGN_UPS: Final = "10/hour;30/day"
-_LETTERS_TO_A_STRANGER: Final = "3/day"
+# What one inbox gets over all accounts. Each is counted by itself: whoever signs up with the address of somebody else
+# must not keep away the invitation that they wait for.
+_LETTERS_TO: Final = {"sign-up": "3/day", "invitation": "5/day", "address": "5/day"}
 _INVITATIONS: Final = "10/minute;30/day"
+_FILES: Final = "10/minute;100/hour"
+_LOOKS: Final = "30/minute;300/hour"
 
 
 def hit_tests(account_id: uuid.UUID) -> int | None:
@@ -36,14 +47,51 @@ def hit_invitations(account_id: uuid.UUID) -> int | None:
     return _hit(_INVITATIONS, "invitations", str(account_id))
 
 
+def hit_files(account_id: uuid.UUID) -> int | None:
+    """Counts one file that is uploaded to be read: a large one takes a second or two of everybody's."""
+    return _hit(_FILES, "files", str(account_id))
+
+
+def hit_looks(account_id: uuid.UUID) -> int | None:
+    """Counts one look into a file that was uploaded, or its import: each takes up to some seconds of everybody's."""
+    return _hit(_LOOKS, "looks", str(account_id))
+
+
 def hit_sign_up() -> int | None:
     """Counts one sign-up from where the request at hand comes from."""
     return _hit(_SIGN_UPS, "sign-ups", _hidden(caller()))
 
 
-def hit_letters_to(address: str) -> int | None:
-    """Counts one letter to an address that a stranger typed."""
-    return _hit(_LETTERS_TO_A_STRANGER, "letters", _hidden(address))
+def hit_letters_to(address: str, *, about: str) -> int | None:
+    """Counts one letter to an address that somebody typed, over all accounts.
+
+    `about`: "sign-up", "invitation" or "address" (one that is to be confirmed). Raises InvalidAddress.
+    """
+    name, _, domain = normalise(address).rpartition("@")
+    # Most providers deliver what stands behind a plus to the inbox of what stands before it.
+    inbox = f"{name.partition('+')[0]}@{domain}"
+    return _hit(_LETTERS_TO[about], "letters", about, _hidden(inbox))
+
+
+def require(hit: Callable[[uuid.UUID], int | None], words: str) -> None:
+    """Counts something of the account of the scope by one of these; ends the request with a 429 when it is too much.
+
+    `words` say what was too much, with {wait} where it belongs how long to wait.
+    """
+    wait = hit(db.account_id())
+    if wait is not None:
+        raise TooManyRequests(words.format(wait=in_words(wait)), retry_after=wait)
+
+
+def require_mail(hit: Callable[[uuid.UUID], int | None], words: str, *, to: str, about: str, suspended: bool) -> None:
+    """As `require`, before somebody is mailed who may never have asked for it: see `hit_letters_to`; a 403 for a
+    suspended account."""
+    if suspended:
+        abort(403, SUSPENDED)
+    require(hit, words)
+    wait = hit_letters_to(to, about=about)
+    if wait is not None:
+        raise TooManyRequests(enough_to(to, wait), retry_after=wait)
 
 
 def _settings() -> Settings:
@@ -67,6 +115,11 @@ def caller() -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False).network_address)
     return str(address)
+
+
+def enough_to(address: str, seconds: int) -> str:
+    """What is said when `hit_letters_to` refuses: not which accounts have mailed the address, nor how often."""
+    return f"{address} has been mailed often enough for now. Try again in {in_words(seconds)}."
 
 
 def in_words(seconds: int) -> str:

@@ -55,7 +55,7 @@ def _answered() -> Response | None:
         if wait is not None:
             words = f"That was a lot of wrong passwords in a short time. Try again in {limits.in_words(wait)}."
             return _ask(sealed, words, status=429, retry_after=wait)
-        if not _is_right(request.form.get(PASSWORD, "")):
+        if not is_right(request.form.get(PASSWORD, "")):
             return _ask(sealed, "That is not your password.")
         throttle.forget_passwords()
         sessions.confirm()
@@ -63,7 +63,8 @@ def _answered() -> Response | None:
     return None
 
 
-def _is_right(password: str) -> bool:
+def is_right(password: str) -> bool:
+    """Whether it is the password of whoever is signed in. Count the try first: `throttle.hit_password`."""
     normal = current_app.extensions["security"].password_util.normalize(password)
     return bool(password and current_user.password and verify_password(normal, current_user.password))
 

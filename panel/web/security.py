@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
-from flask_security import MailUtil, Security, SQLAlchemySessionUserDatastore
+from flask_security import EmailValidateException, MailUtil, Security, SQLAlchemySessionUserDatastore
 
 from panel import db
 from panel.accounts.models import Role, User
 from panel.config import Settings
+from panel.message.addresses import InvalidAddress, normalise
 from panel.outbox import service as outbox
 from panel.web import access, identity, signins, throttle
 from panel.web.passwords import PasswordRules
@@ -43,7 +44,14 @@ _WORDS = {
 
 
 class OutboxMailUtil(MailUtil):
-    """Queues what Flask-Security wants to send."""
+    """Queues what Flask-Security wants to send, and reads addresses as the rest of the panel does."""
+
+    def normalize(self, email: str) -> str:
+        """The form in which logins are stored. One of another form is nobody's, and must not count as another name."""
+        try:
+            return normalise(email)
+        except InvalidAddress:
+            raise EmailValidateException(_WORDS["INVALID_EMAIL_ADDRESS"][0]) from None
 
     def send_mail(
         self,

@@ -12,9 +12,11 @@ import datetime as dt
 import secrets
 import time
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
-from flask import Flask, request, session
+from flask import Flask, current_app, g, request, session
 from flask_login import logout_user, user_logged_out
 from flask_login.config import COOKIE_NAME as REMEMBER_COOKIE
 from flask_security import password_changed, password_reset, user_authenticated
@@ -27,6 +29,8 @@ IDLE = 8 * 3600  # without a click
 KEPT = 14 * 86_400  # a sign-in that is to be kept on this computer, idle or not
 RECENT = 15 * 60  # since the password, before it is asked for again
 _NOTICE = 60  # being here is noted once in so long: each note sends the cookie again
+
+_SIGN_INS = "ownpost_sign_ins"
 
 
 class SignIns(Protocol):
@@ -49,6 +53,7 @@ class SignIns(Protocol):
 
 def install(app: Flask, sign_ins: SignIns) -> None:
     """Ends what has lasted too long, before anything else looks at who is signed in."""
+    app.extensions[_SIGN_INS] = sign_ins
     app.before_request(lambda: _check(sign_ins))
     user_authenticated.connect(lambda _app, **given: _begin(sign_ins, **given), app, weak=False)
     user_logged_out.connect(lambda _app, user: _end(sign_ins, user), app, weak=False)
@@ -59,6 +64,7 @@ def install(app: Flask, sign_ins: SignIns) -> None:
 def _begin(sign_ins: SignIns, *, user: Any, authn_via: list[str] | None = None, **_: Any) -> None:
     # Flask-Login would now set its own cookie: the session itself is kept instead, for as long as it says.
     wanted = session.pop("_remember", None) == "set"
+    _new_token()
     session.permanent = wanted or (session.permanent and authn_via == ["change"])
     now = time.time()
     session.update(signed_in_at=now, seen_at=now, confirmed_at=now, sign_in_id=secrets.token_hex(16))
@@ -71,6 +77,13 @@ def _begin(sign_ins: SignIns, *, user: Any, authn_via: list[str] | None = None, 
         ip=request.remote_addr or "",
         agent=request.user_agent.string,
     )
+
+
+def _new_token() -> None:
+    # Who put a session of theirs into this browser knows the token of its forms. Flask-WTF keeps it in both places.
+    name = current_app.config["WTF_CSRF_FIELD_NAME"]
+    session.pop(name, None)
+    g.pop(name, None)
 
 
 def _end(sign_ins: SignIns, user: Any) -> None:
@@ -116,6 +129,11 @@ def sign_in_id() -> str:
     found = session["sign_in_id"]
     assert isinstance(found, str)
     return found
+
+
+def goes_on() -> Callable[[], bool]:
+    """What tells whether nobody has ended this sign-in, by one query: also when the request at hand is over."""
+    return partial(current_app.extensions[_SIGN_INS].goes_on, sign_in_id())
 
 
 def is_recent() -> bool:

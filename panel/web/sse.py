@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 
 import redis
 from flask import Response, request
+from sqlalchemy.exc import SQLAlchemyError
 
 from panel import db, live
-from panel.web import identity
+from panel.web import identity, sessions
 
 # Each open stream occupies a thread; pages must have the rest, and other accounts' streams too.
 MAX_STREAMS = 48
 MAX_OF_ACCOUNT = 16
-# Then it ends and the browser comes back, which only those can who still may: sign-ins end, and people are removed.
+# Then it ends and the browser comes back, which only those can who still may: a sign-in's time runs out, too.
 LONGEST = 300.0  # seconds
+# So often (seconds) a stream asks whether its sign-in was ended: soon for whoever signed out, seldom for the database.
+ASK_EVERY = 5.0
 
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -62,6 +65,7 @@ def stream(account_id: uuid.UUID, task: str, render: Callable[[live.Snapshot], s
 
     `render` runs outside the request, so it must not need one. 503 when too many streams are open.
     """
+    ended = _ending(sessions.goes_on())
     identity.release()
     db.release()
     if not _places.take(account_id):
@@ -69,7 +73,7 @@ def stream(account_id: uuid.UUID, task: str, render: Callable[[live.Snapshot], s
     after = request.headers.get("Last-Event-ID", "0")
     if not _is_entry_id(after):
         after = "0"
-    answer = Response(_events(account_id, task, after, render), mimetype="text/event-stream", headers=_HEADERS)
+    answer = Response(_events(account_id, task, after, render, ended), mimetype="text/event-stream", headers=_HEADERS)
     # Called when the answer is over, and also when the client left before it began.
     answer.call_on_close(lambda: _places.give_back(account_id))
     return answer
@@ -79,12 +83,37 @@ def _is_entry_id(text: str) -> bool:
     return all(part.isascii() and part.isdigit() for part in text.split("-", 1))
 
 
-def _events(account_id: uuid.UUID, task: str, after: str, render: Callable[[live.Snapshot], str]) -> Iterator[str]:
+def _ending(goes_on: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether the sign-in is known to be ended. A database that is away ends nobody's."""
+    asked = time.monotonic()
+
+    def ended() -> bool:
+        nonlocal asked
+        if time.monotonic() - asked < ASK_EVERY:
+            return False
+        asked = time.monotonic()
+        try:
+            return not goes_on()
+        except SQLAlchemyError:
+            return False
+
+    return ended
+
+
+def _events(
+    account_id: uuid.UUID,
+    task: str,
+    after: str,
+    render: Callable[[live.Snapshot], str],
+    ended: Callable[[], bool],
+) -> Iterator[str]:
     # The first bytes go out at once: they tell the browser that the stream is open.
     yield ": open\n\n"
     end = time.monotonic() + LONGEST
     try:
         for snapshot in live.follow(account_id, task, after=after):
+            if ended():
+                return
             if snapshot is None:
                 yield ": still here\n\n"
             else:

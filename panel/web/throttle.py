@@ -47,9 +47,11 @@ def _before() -> None:
 
 
 def _sign_in() -> None:
+    # Counted before the password is looked at, or as many as come at once would all find room.
+    wait = _hit(SIGN_IN_BY_ADDRESS, "sign-in address", limits.caller())
+    g.sign_in_counted = wait is None
     _refuse(
-        rates.spent(SIGN_IN_BY_ADDRESS, "sign-in address", limits.caller())
-        or rates.hit(SIGN_IN_BY_NAME, "sign-in name", *_counted_as(_name_tried())),
+        wait or _hit(SIGN_IN_BY_NAME, "sign-in name", *_counted_as(_name_tried())),
         "That was a lot of sign-ins in a short time. Try again in {wait}. If you have forgotten the password, "
         "choose a new one by “Forgotten your password?”.",
     )
@@ -57,11 +59,11 @@ def _sign_in() -> None:
 
 def _forgot() -> None:
     _refuse(
-        rates.hit(FORGOT_BY_ADDRESS, "forgot address", limits.caller()),
+        _hit(FORGOT_BY_ADDRESS, "forgot address", limits.caller()),
         "That was a lot of requests from where you are in a short time. Try again in {wait}.",
     )
     _refuse(
-        rates.hit(FORGOT_BY_NAME, "forgot name", devices.digest(_name_tried())),
+        _hit(FORGOT_BY_NAME, "forgot name", devices.digest(_name_tried())),
         "A link has been asked for several times lately. The last ones work for two hours: look for them in your "
         "mailbox, in its spam too, or ask again in {wait}.",
     )
@@ -74,7 +76,7 @@ def _change() -> None:
 
 def hit_password() -> int | None:
     """Counts one more try of the password of somebody who is signed in; the seconds to wait, if any."""
-    return rates.hit(PASSWORD_AGAIN, "password", current_user.fs_uniquifier)
+    return _hit(PASSWORD_AGAIN, "password", current_user.fs_uniquifier)
 
 
 def forget_passwords() -> None:
@@ -85,7 +87,11 @@ def forget_passwords() -> None:
 def hit_code(user: Any) -> int | None:
     """Counts one more try of the second factor. A new password begins the count anew: what its owner then tries is not
     counted with what somebody tried who knew the old one."""
-    return rates.hit(CODES, "code", user.fs_uniquifier)
+    return _hit(CODES, "code", user.fs_uniquifier)
+
+
+def _hit(rate: str, *who: str) -> int | None:
+    return rates.hit(rate, *who, guess=True)
 
 
 def _refuse(wait: int | None, words: str) -> None:
@@ -95,10 +101,12 @@ def _refuse(wait: int | None, words: str) -> None:
 
 
 def _after(answer: Response) -> Response:
-    if request.endpoint == "security.login" and request.method == "POST" and answer.status_code == 200:
-        # The form again: it was wrong. The name may be a password that was typed into the wrong field.
-        rates.hit(SIGN_IN_BY_ADDRESS, "sign-in address", limits.caller())
-        log.warning("sign-in failed", name=devices.digest(_name_tried()), address=limits.caller())
+    if g.pop("sign_in_counted", False):
+        if answer.status_code == 200:
+            # The form again: it was wrong. The name may be a password that was typed into the wrong field.
+            log.warning("sign-in failed", name=devices.digest(_name_tried()), address=limits.caller())
+        else:
+            rates.give_back(SIGN_IN_BY_ADDRESS, "sign-in address", limits.caller())
     if name := g.pop("let_in", None):
         devices.remember(answer, name)
     return answer

@@ -16,6 +16,7 @@ from flask import session
 from flask_login import login_user
 from werkzeug.test import TestResponse
 
+from panel.accounts import service as accounts
 from panel.addresses import service as addresses
 from panel.servers import routing
 from panel.servers import service as servers
@@ -258,6 +259,15 @@ class TestWhatAsks:
             assert reply(case.browser, "/settings/email", asked).status_code == 303
         with case.world.acme_scope():
             assert "sales@acme.test" in [address.email for address in addresses.all_addresses()]
+
+    def test_how_long_things_are_kept_does(self, case: Case):
+        """What is older is gone within the hour."""
+        with later():
+            asked = case.browser.post("/settings/data", {"days": "1"})
+            assert asked.status_code == 422
+            assert reply(case.browser, "/settings/data", asked).status_code == 303
+        with case.world.acme_scope():
+            assert accounts.current().keep_values_days == 1
 
     def test_a_member_is_refused_and_not_asked(self, case: Case):
         member = case.world.client(case.world.member)

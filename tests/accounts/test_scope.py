@@ -8,7 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import case, delete, exists, func, insert, literal, select, text, union, union_all, update
+from sqlalchemy import (
+    case,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    table,
+    text,
+    union,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, aliased, load_only, make_transient_to_detached, undefer
@@ -234,11 +249,27 @@ def test_a_value_that_is_selected_is_its_own(scope: Session, theirs: Theirs) -> 
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 people = Participant.__table__
+named = table("participants", column("email"), column("first_name"))
+THEIRS = "(SELECT email FROM participants LIMIT 1)"
 REFUSED: dict[str, Any] = {
     "text": text("SELECT email FROM participants"),
     "text as an entity": select(Participant).from_statement(text("SELECT * FROM participants")),
     "text among criteria": select(Participant).where(text("1 = 1 OR 1 = 1")),
     "text in an order": select(Campaign).order_by(text("(SELECT email FROM participants)")),
+    "text as a column": select(literal_column(THEIRS)),
+    "text as a column beside a class": select(Campaign.id, literal_column(THEIRS)),
+    "text before the columns": select(Campaign.id).prefix_with(f"{THEIRS} AS stolen,"),
+    "text in a subquery before the columns": select(select(Campaign.id).prefix_with(f"{THEIRS},").subquery().c.id),
+    "text at the end": select(Campaign.slug).suffix_with("UNION SELECT email FROM participants"),
+    "text as a hint": select(Campaign.id).with_statement_hint("UNION SELECT id FROM participants"),
+    "text as a table's hint": select(Campaign.id).with_hint(Campaign, ", participants"),
+    "text before an update": update(Campaign).prefix_with("OR IGNORE").values(name="T"),
+    "a table by its name": select(named.c.email),
+    "a table by its name beside a class": select(Campaign.id, named.c.email),
+    "a table by its name in a subquery": select(Campaign.id).where(literal(EMAIL).in_(select(named.c.email))),
+    "an update of a table by its name": named.update().values(NAME),
+    "a delete of a table by its name": named.delete(),
+    "an insert into a table by its name": named.insert().values(NAME),
     "a bare table": select(people),
     "a column of a bare table": select(people.c.email),
     "an alias of a bare table": select(people.alias()),
@@ -279,6 +310,30 @@ def test_it_refuses_updates_by_key(scope: Session, theirs: Theirs, many: bool) -
         scope.execute(update(Participant), [row, row] if many else [row])
     with pytest.raises(db.CrossAccount), db.transaction():
         scope.execute(update(Participant).values(NAME), execution_options={"dml_strategy": "core_only"})
+
+
+MOVES: dict[str, Any] = {
+    "a value": update(Participant).values(account_id=uuid.uuid4()),
+    "a value by its column": update(Participant).values({Participant.account_id: uuid.uuid4()}),
+    "a value in an order": update(Participant).ordered_values((Participant.account_id, uuid.uuid4())),
+    "an expression": update(Participant).values(account_id=func.coalesce(uuid.uuid4(), Participant.account_id)),
+    "a value that is selected": update(Participant).values(account_id=select(Account.id).scalar_subquery()),
+    "the account's own key": update(Account).values(id=uuid.uuid4()),
+}
+
+
+@pytest.mark.parametrize("way", MOVES)
+def test_it_refuses_updates_that_give_rows_away(scope: Session, way: str) -> None:
+    with pytest.raises(db.CrossAccount), db.transaction():
+        scope.execute(MOVES[way], execution_options={"synchronize_session": False})
+
+
+def test_it_refuses_rows_given_away_by_a_parameter_or_by_an_expression(scope: Session, theirs: Theirs) -> None:
+    with pytest.raises(db.CrossAccount), db.transaction():
+        scope.execute(update(Campaign), {"account_id": theirs.account_id})
+    campaign = scope.scalars(select(Campaign)).one()
+    with pytest.raises(db.CrossAccount), db.transaction():
+        campaign.account_id = literal(theirs.account_id)
 
 
 def test_it_refuses_inserts_for_another_account(scope: Session, theirs: Theirs) -> None:

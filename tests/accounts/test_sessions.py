@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from flask_login.utils import encode_cookie
 
+from tests.signin.kit import give_password, set_up_app
 from tests.support.world import PASSWORD, Browser, World
 
 # With its streaming extension, htmx accepts event streams in every request.
@@ -33,6 +34,26 @@ def test_it_takes_no_host_from_htmx(world: World):
     assert world.client().get("/deliveries", headers=headers).headers["HX-Redirect"] == "/login?next=/campaigns"
 
 
+def test_a_page_learns_whether_its_sign_in_goes_on(world: World):
+    answer = world.client().get("/login/state")
+    assert answer.json["person"] == ""
+    assert "no-store" in answer.headers["Cache-Control"]
+    browser = world.client(world.owner)
+    page = browser.get("/campaigns").get_data(as_text=True)
+    state = browser.get("/login/state").json
+    assert f'data-person="{state["person"]}"' in page
+    assert browser.client.post("/campaigns/new", data={"csrf_token": state["csrf"]}).status_code == 422
+
+
+def test_it_says_when_a_form_is_of_another_sign_in(world: World):
+    form = {"csrf_token": "of another", "name": "Spring"}
+    page = world.client(world.owner).client.post("/campaigns/new", data=form)
+    text = page.get_data(as_text=True)
+    assert page.status_code == 400
+    assert "Your sign-in has ended or changed" in text
+    assert "Reload" not in text
+
+
 def test_it_ends_a_stream_with_401(world: World):
     answer = world.client().get("/deliveries", headers=STREAM)
     assert answer.status_code == 401
@@ -46,6 +67,33 @@ def test_it_sends_a_plain_form_to_the_sign_in_form(world: World):
     assert answer.status_code == 303
     # It cannot be sent again by following a link, so it is not what a sign-in leads back to.
     assert answer.location == "/login"
+
+
+def submits(browser: Browser, token: str) -> int:
+    """The status of a change with that token of a page."""
+    form = {"csrf_token": token, "email": "no address"}
+    return browser.client.post("/settings/email", data=form).status_code
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+class TestTokenOfForms:
+    def test_one_of_before_the_sign_in_is_of_no_use_after_it(self, world: World):
+        """Somebody may have put their own session, whose token they know, into the browser."""
+        browser = world.client()
+        browser.get("/login")
+        known = browser._token
+        browser.submit("/login", email=world.owner.email, password=PASSWORD)
+        assert submits(browser, known) == 400
+        browser.get("/settings/email")
+        assert submits(browser, known) == 400
+        assert submits(browser, browser._token) == 422
+
+    def test_neither_of_before_the_second_factor(self, world: World):
+        _, codes = set_up_app(world.client(world.owner))
+        browser = give_password(world, world.owner)
+        known = browser._token
+        assert browser.post("/login/second", {"recovery_code": codes[0]}).status_code == 303
+        assert submits(browser, known) == 400
 
 
 def test_it_lets_nobody_in_by_a_cookie_signed_with_another_key(world: World):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
+import structlog
 import time_machine
 from werkzeug.test import TestResponse
 
 from panel.web import limits, throttle
+from tests.signin.kit import give_password, set_up_app
 from tests.support.redisserver import RedisServer
 from tests.support.world import PASSWORD, Browser, World
 
@@ -125,6 +132,33 @@ def test_it_does_not_count_sign_ins_that_succeed(world: World, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_slows_down_an_address_that_tries_many_names_at_once(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(throttle, "SIGN_IN_BY_ADDRESS", "3/minute")
+    browsers = [world.client() for _ in range(8)]
+    for browser in browsers:
+        browser.get("/login")
+    start = threading.Barrier(len(browsers))
+
+    def one(number: int) -> int:
+        start.wait(20)
+        return guess(browsers[number], f"somebody{number}@acme.test").status_code
+
+    with ThreadPoolExecutor(len(browsers)) as pool:
+        answers = sorted(pool.map(one, range(len(browsers))))
+    assert answers == [200] * 3 + [429] * 5
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_counts_no_password_for_an_address_that_was_never_looked_at(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(throttle, "SIGN_IN_BY_ADDRESS", "6/minute")
+    guess_until_refused(world, world.owner.email)
+    for _ in range(3):
+        assert guess(world.client(), world.owner.email).status_code == 429
+    assert guess(world.client(), "another@acme.test").status_code == 200
+    assert guess(world.client(), "another@acme.test").status_code == 429
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("one", "other", "alike"),
     [
@@ -150,13 +184,93 @@ def test_it_keeps_neither_names_nor_passwords_in_redis(world: World, redis_clien
     assert b"canary" not in stored
 
 
+@pytest.fixture(params=["away", "full"])
+def without_redis(request: pytest.FixtureRequest, redis_server: RedisServer, redis_client: redis.Redis):
+    """Redis is taken away, or takes nothing more; with the test's end it is back."""
+    if request.param == "away":
+        redis_server.stop()
+        yield
+        redis_server.start()
+    else:
+        redis_client.config_set("maxmemory", 1)
+        yield
+        redis_client.config_set("maxmemory", 0)
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_it_lets_people_sign_in_while_redis_is_away(world: World, redis_server: RedisServer):
+@pytest.mark.usefixtures("without_redis")
+class TestWithoutRedis:
+    """Each process keeps count of what it saw itself."""
+
+    def test_it_slows_down_who_tries_a_name(self, world: World):
+        refused = guess_until_refused(world, world.owner.email)
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert guess(world.client(), world.owner.email, PASSWORD).status_code == 429
+        with time_machine.travel(time.time() + int(refused.headers["Retry-After"])):
+            assert guess(world.client(), world.owner.email, PASSWORD).status_code == 302
+
+    def test_it_locks_nobody_out_whose_browser_was_let_in(self, world: World):
+        at_home = world.client(world.owner)
+        sign_out(at_home)
+        guess_until_refused(world, world.owner.email)
+        assert guess(at_home, world.owner.email, PASSWORD).status_code == 302
+
+    def test_it_lets_people_sign_in_again_and_again(self, world: World):
+        for _ in range(NAMES_A_MINUTE + 1):
+            assert world.client(world.owner).signed_in()
+
+    def test_it_slows_down_an_address(self, world: World, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(throttle, "SIGN_IN_BY_ADDRESS", "3/minute")
+        browser = world.client()
+        for number in range(3):
+            assert guess(browser, f"somebody{number}@acme.test").status_code == 200
+        assert guess(browser, "another@acme.test").status_code == 429
+        assert guess(world.client(), "another@acme.test", environ_base=ELSEWHERE).status_code == 200
+
+    def test_it_slows_down_who_tries_the_password_again(self, world: World):
+        browser = world.client(world.owner)
+        browser.get("/settings/security/password")
+        form = {"password": "wrong", "new_password": "a new password", "new_password_confirm": "a new password"}
+        answers = [browser.post("/settings/security/password", form).status_code for _ in range(6)]
+        assert answers == [200] * 5 + [429]
+
+    def test_it_slows_down_who_tries_the_second_factor(self, world: World):
+        set_up_app(world.client(world.owner))
+        browser = give_password(world, world.owner)
+        fields = ["code", "recovery_code"] * 3
+        answers = [browser.post("/login/second", {field: "wrong"}).status_code for field in fields]
+        assert answers == [422] * 5 + [429]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_goes_on_counting_when_redis_goes_away(world: World, redis_server: RedisServer):
+    browser = world.client()
+    for _ in range(NAMES_A_MINUTE):
+        assert guess(browser, world.owner.email).status_code == 200
     redis_server.stop()
     try:
-        assert world.client(world.owner).signed_in()
+        assert guess(browser, world.owner.email).status_code == 429
     finally:
         redis_server.start()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_redis_that_hangs_is_waited_for_once_and_not_for_each_limit(world: World, redis_client: redis.Redis):
+    browser = world.client()
+    browser.get("/login")
+    process_id = redis_client.info("server")["process_id"]
+    os.kill(process_id, signal.SIGSTOP)
+    try:
+        with structlog.testing.capture_logs() as logs:
+            for name in ("nobody", "somebody"):
+                assert guess(browser, f"{name}@acme.test").status_code == 200
+    finally:
+        os.kill(process_id, signal.SIGCONT)
+    uncounted = [entry["error"] for entry in logs if entry["event"] == "limit not counted"]
+    assert uncounted[0] == "TimeoutError"
+    assert uncounted.count("TimeoutError") == 1
+    assert len(uncounted) == 4  # by address and by name
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -6,9 +6,10 @@ import re
 import time
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from panel import db
+from panel.accounts.models import Account, User
 from panel.addresses import service
 from panel.campaigns.models import Campaign
 from panel.outbox.models import Delivery
@@ -25,6 +26,11 @@ def add(world: World, email: str = "hello@acme.test", name: str = "Acme Coffee")
 def fetch(world: World, address: service.OutboundAddress) -> service.OutboundAddress | None:
     with world.acme_scope():
         return service.find(address.id)
+
+
+def all_addresses(world: World) -> list[service.OutboundAddress]:
+    with world.acme_scope():
+        return service.all_addresses()
 
 
 def letters(world: World) -> list[Delivery]:
@@ -61,6 +67,18 @@ def test_it_adds_an_address_and_mails_its_link(world: World) -> None:
     [letter] = letters(world)
     assert (letter.kind, letter.to_address, letter.state) == ("system", "hello@acme.test", "queued")
     assert "/settings/email/confirm/" in letter.values["html"]
+
+
+def test_no_name_that_somebody_chose_stands_in_the_letter(world: World) -> None:
+    """Whatever was stored by earlier versions: mail programs make links of bare domains too."""
+    with world.acme_scope(), db.transaction() as session:
+        session.execute(update(Account).values(name="Pay at evil.example"))
+        session.execute(update(User).where(User.id == world.owner.id).values(name="Call evil.example"))
+    world.client(world.owner).submit(URL, email="hello@beans.test", display_name="Read evil.example")
+    [letter] = letters(world)
+    words = f"{letter.values['subject']} {letter.values['text']} {letter.values['html']}"
+    assert "evil" not in words
+    assert words.count("owner@acme.test, who has an account on Ownpost, wants to send mail") == 2
 
 
 def test_the_first_address_is_the_default(world: World) -> None:
@@ -162,6 +180,18 @@ def test_it_mails_links_only_so_often(world: World) -> None:
     answers = [owner.post(f"{URL}/{address.id}/link").status_code for _ in range(3)]
 
     assert answers == [303, 303, 429]
+
+
+def test_it_fills_nobodys_inbox_whichever_account_asks(world: World) -> None:
+    acme, other = world.client(world.owner), world.client(world.stranger)
+    spellings = ("Victim@beans.test", "victim+1@beans.test", "victim+2@beans.test")
+    assert [acme.submit(URL, email=email).status_code for email in spellings] == [303] * 3
+    assert [other.submit(URL, email=email).status_code for email in spellings] == [303, 303, 429]
+    assert len(letters(world)) == 3
+    address = next(one for one in all_addresses(world) if one.email == spellings[0])
+    refused = acme.post(f"{URL}/{address.id}/link")
+    assert refused.status_code == 429
+    assert "has been mailed often enough for now. Try again in 24 hours." in refused.text
 
 
 def test_it_makes_another_one_the_default(world: World) -> None:

@@ -121,6 +121,22 @@ def test_it_filters_by_person_action_subject_and_days_of_the_accounts_zone(world
     assert "Nothing in the log is like that." in browser.get("/settings/audit?subject=nowhere").get_data(as_text=True)
     # What makes no sense does not filter.
     assert len(found("since=someday&before=made-up")) == len(found(""))
+    assert found("since=0001-01-01&until=9999-12-31") == found("")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_a_day_that_is_none_in_some_zone_does_not_filter(world: World, zone: str):
+    """The first day of all begins before time in the east, and the last one ends after it in the west."""
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Account).where(Account.id == world.acme.id).values(time_zone=zone))
+    browser = world.client(world.owner)
+    for day in ("0001-01-01", "0001-01-02", "9999-12-31"):
+        for name in ("since", "until"):
+            for page in ("audit", "audit.csv"):
+                answer = browser.get(f"/settings/{page}?{name}={day}")
+                assert answer.status_code == 200, (page, name, day)
+                assert "sign_in" in answer.get_data(as_text=True)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

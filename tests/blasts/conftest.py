@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from panel import db
 from panel.addresses.models import OutboundAddress
@@ -123,3 +123,15 @@ def crowd(world: World, platform: MailServer) -> Crowd:
 def days_ago(count: float) -> dt.datetime:
     """A time in the past."""
     return db.now() - dt.timedelta(days=count)
+
+
+def set_blast(blast_id: object, **values: object) -> None:
+    """As if something of the blast had become so."""
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Blast).where(Blast.id == blast_id).values(**values))
+
+
+def set_letters(ids: list[int], **values: object) -> None:
+    """As if something of these letters had become so."""
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Delivery).where(Delivery.id.in_(ids)).values(**values))

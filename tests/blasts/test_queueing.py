@@ -7,20 +7,25 @@ import email.policy
 import re
 import threading
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import insert, select, update
 
 from panel import db
+from panel.accounts import service as accounts
+from panel.addresses import service as addresses
 from panel.blasts import service as blasts
 from panel.blasts.sending import NotNow
+from panel.deliveries import lane
 from panel.deliveries import service as deliveries
 from panel.outbox.models import Delivery
 from panel.participants import service as participants
 from panel.participants.models import Participant
+from panel.servers import service as servers
 from panel.suppressions import service as suppressions
 from tests.blasts.conftest import EVERYBODY, WORDS, Crowd, days_ago
-from tests.support.mailserver import Received
+from tests.support.mailserver import MailServer, Received
 
 PEOPLE = 2_000
 
@@ -136,6 +141,74 @@ def test_who_unsubscribes_while_it_runs_is_not_mailed(crowd: Crowd) -> None:
     assert crowd.states(blast_id) == {"sent": 2, "canceled": 1}
     assert "robin@friends.test" not in {one.recipients[0] for one in crowd.platform.messages}
     assert crowd.progress(blast_id).canceled == 1
+
+
+@pytest.fixture
+def own() -> Iterator[MailServer]:
+    """A server that may become Acme's own."""
+    with MailServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("what", ["unsubscribed", "suspended", "another server"])
+def test_what_changes_while_a_slow_server_keeps_claimed_letters_waiting_is_heeded(
+    crowd: Crowd, own: MailServer, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    crowd.world.reconfigure(OWNPOST_SMTP_ALLOW=f"127.0.0.1:{own.port}")
+    monkeypatch.setattr(lane, "FRESH", 0.0, raising=False)  # as if each letter took seconds
+    crowd.add(200)
+    blast_id = crowd.draft()
+    crowd.send(blast_id)
+    has_one, go_on = threading.Event(), threading.Event()
+
+    def answer(verb: str, _argument: str) -> None:
+        if verb == "DATA" and not has_one.is_set():
+            has_one.set()
+            go_on.wait(30)
+
+    crowd.platform.answer = answer
+    worker = threading.Thread(target=crowd.drain)
+    worker.start()
+    try:
+        assert has_one.wait(20)
+        claimed = [one for one in crowd.letters(blast_id) if one.lease_until is not None]
+        waiting = claimed[-1]
+        assert len(claimed) > 5
+        _change(crowd, what, waiting.to_address, own.port)
+    finally:
+        go_on.set()
+        worker.join(60)
+    assert not worker.is_alive()
+    by_platform = {one.recipients[0] for one in crowd.platform.messages}
+    assert waiting.to_address not in by_platform
+    states = crowd.states(blast_id)
+    if what == "unsubscribed":
+        assert states == {"sent": 199, "canceled": 1}
+    elif what == "suspended":
+        assert set(states) == {"sent", "held"}
+        assert states["sent"] < len(claimed)
+    else:
+        assert states == {"sent": 200}
+        assert len(own.messages) == 200 - len(by_platform)
+
+
+def _change(crowd: Crowd, what: str, address: str, port: int) -> None:
+    world = crowd.world
+    if what == "suspended":
+        with db.system_scope("tests"):
+            accounts.suspend(world.acme, suspended=True)
+        return
+    with world.acme_scope():
+        if what == "unsubscribed":
+            suppressions.add(address, campaign_id=crowd.campaign_id, reason="unsubscribed")
+            return
+        default = addresses.default()
+        assert default is not None
+        entry = servers.Entry(
+            preset="other", host="127.0.0.1", port=port, security="none", auth="auto", username="", password=""
+        )
+        servers.note_passed(default.id, entry)
+        servers.save(default.id, entry, servers.By())
 
 
 AUDIENCES: list[tuple[dict[str, object], int]] = [

@@ -7,7 +7,7 @@ import uuid
 
 import redis
 
-from panel import db
+from panel import db, previews
 from panel.campaigns.service import Campaign
 from panel.servers.service import MailServer
 from tests.campaigns.test_pages import an_address
@@ -79,6 +79,21 @@ def test_it_says_so_when_a_preview_is_forgotten(world: World, editor: str, redis
     forgotten = browser.get(path)
     assert forgotten.status_code == 404
     assert "forgotten" in forgotten.text
+
+
+def test_no_more_than_the_latest_previews_of_an_account_are_kept(world: World, redis_client: redis.Redis) -> None:
+    with world.app.app_context():
+        with db.account_scope(world.stranger.account_id):
+            others = previews.keep("<p>theirs</p>")
+        with world.acme_scope():
+            tokens = [previews.keep(f"<p>{number}</p>") for number in range(30)]
+            assert None not in tokens
+            found = [previews.kept(token) for token in tokens if token]
+        with db.account_scope(world.stranger.account_id):
+            assert others
+            assert previews.kept(others) == "<p>theirs</p>"
+    assert found == [None] * 10 + [f"<p>{number}</p>" for number in range(10, 30)]
+    assert len(list(redis_client.scan_iter(match=f"ownpost:preview:{world.acme.id}:*"))) == 20
 
 
 def test_it_previews_the_saved_letter_when_redis_is_away(world: World, editor: str) -> None:

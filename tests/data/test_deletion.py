@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
+
 import pytest
 import redis
-from sqlalchemy import select, update
+from sqlalchemy import Table, select, update
 
 from panel import db, live, previews
+from panel.accounts import service as accounts
 from panel.accounts.models import Account
+from panel.data import erasing
 from panel.data import service as data
 from panel.outbox.models import Delivery
 from panel.participants import service as participants
@@ -15,6 +20,7 @@ from panel.servers.models import MailServer as MailServerRow
 from panel.web import limits
 from tests.data.content import rows_of
 from tests.deliveries.conftest import Post
+from tests.events.conftest import JOINED, Api, new_key
 from tests.support.mailserver import MailServer
 from tests.support.world import PASSWORD, Browser
 
@@ -88,6 +94,27 @@ def test_an_owner_may_keep_it_and_what_waits_goes_out(post: Post):
     assert rows_of(post.world.acme.id)["accounts"] == 1
 
 
+def test_the_password_cannot_be_tried_there_by_the_thousand(post: Post):
+    browser = post.world.client(post.world.owner)
+    for _ in range(5):
+        assert "That is not your password." in close(browser, name="wrong", password="not the password")
+    page = close(browser, name="wrong", password=PASSWORD)
+    assert "That was a lot of wrong passwords in a short time." in page
+    with post.world.acme_scope() as session:
+        assert session.get_one(Account, post.world.acme.id).deletion_at is None
+
+
+def test_nobody_keeps_an_account_that_is_being_deleted_nor_puts_that_off(post: Post):
+    browser = post.world.client(post.world.owner)
+    close(browser)
+    a_week_later(post)
+    page = browser.post("/settings/account/keep", follow_redirects=True).get_data(as_text=True)
+    assert "too late to keep the account" in page
+    close(browser)
+    tick(post)
+    assert rows_of(post.world.acme.id)["accounts"] == 0
+
+
 def test_nothing_is_left_when_its_time_has_come(post: Post, redis_client: redis.Redis):
     with MailServer() as own:
         post.use(own)
@@ -138,6 +165,73 @@ def test_a_letter_in_a_workers_hands_ends_first(post: Post):
         session.execute(update(Delivery).values(lease_owner=None, lease_until=None))
     tick(post)
     assert rows_of(post.world.acme.id)["accounts"] == 0
+
+
+def before_each_piece(monkeypatch: pytest.MonkeyPatch, do: Callable[[str], object]) -> None:
+    """Has something done just before some rows of a table are deleted."""
+    piece = erasing._piece
+
+    def meanwhile(table: Table, account_id: uuid.UUID) -> bool:
+        do(table.name)
+        return piece(table, account_id)
+
+    monkeypatch.setattr(erasing, "_piece", meanwhile)
+
+
+def test_what_comes_in_meanwhile_goes_too(post: Post, monkeypatch: pytest.MonkeyPatch):
+    """From a call that was under way when it began: its letters point to rows that are to go."""
+    post.join()
+    came: list[str] = []
+
+    def come(table: str) -> None:
+        if table == "notification_versions" and not came:
+            came.append(table)
+            post.join("late@friends.test")
+
+    before_each_piece(monkeypatch, come)
+    with post.world.app.app_context():
+        data.delete_now(post.world.acme.id)
+    assert came
+    assert {name: count for name, count in rows_of(post.world.acme.id).items() if count} == {}
+
+
+def test_nobody_comes_in_once_it_has_begun(post: Post, monkeypatch: pytest.MonkeyPatch):
+    """Neither does an owner keep what is half deleted."""
+    monkeypatch.setattr(data, "_BUDGET", -1.0)
+    post.join()
+    browser = post.world.client(post.world.owner)
+    close(browser)
+    program = Api(post.world.app.test_client(), new_key(post.world.acme.id))
+    told: set[int] = set()
+    before_each_piece(monkeypatch, lambda _: told.add(program.report(JOINED).status_code))
+    a_week_later(post)
+    tick(post)
+    assert browser.post("/settings/account/keep").location.startswith("/login")
+    while rows_of(post.world.acme.id)["accounts"]:
+        tick(post)
+    assert told == {401}
+
+
+def test_who_keeps_it_just_before_it_begins_keeps_all_of_it(post: Post, monkeypatch: pytest.MonkeyPatch):
+    """As where the web process's clock is behind the database's."""
+    post.join()
+    browser = post.world.client(post.world.owner)
+    close(browser)
+    a_week_later(post)
+    before: list[dict[str, int]] = []
+    found = accounts.due_for_deletion
+
+    def keep_meanwhile() -> list[uuid.UUID]:
+        due = found()
+        with db.system_scope("tests"), db.transaction() as session:
+            session.execute(update(Account).values(deletion_at=None))
+        before.append(rows_of(post.world.acme.id))
+        return due
+
+    monkeypatch.setattr(accounts, "due_for_deletion", keep_meanwhile)
+    tick(post)
+    assert [rows_of(post.world.acme.id)] == before
+    assert browser.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import threading
+import time
 import uuid
+from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select
+import time_machine
+from sqlalchemy import select, text, update
 
 from panel import db
 from panel.accounts import service as accounts
+from panel.accounts.models import AuditEntry
+from panel.blasts import service as blasts
+from panel.blasts.audience import Audience
+from panel.blasts.models import Blast
 from panel.data import people
-from panel.deliveries import bulk
+from panel.deliveries import bulk, resending
+from panel.deliveries.models import BulkAction
 from panel.deliveries.wanted import Filter
 from panel.events import service as events
+from panel.outbox import service as outbox
 from panel.outbox.models import Attempt, Delivery
 from panel.participants import service as participants
 from panel.participants.models import Participant
+from panel.servers import service as servers
+from panel.servers.models import MailServer
 from panel.suppressions import service as suppressions
+from tests.blasts.conftest import EVERYBODY
 from tests.data.content import tables_with
 from tests.deliveries.conftest import Post
+from tests.support.wait import wait_for
+from tests.support.world import PASSWORD
+
+postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 FRIEND = "fi.fo@friends.test"
 REFERRER = "robin@friends.test"
@@ -68,16 +86,27 @@ def letters(post: Post) -> list[Delivery]:
 def test_nothing_of_them_is_left_in_any_table(referral: Post):
     post = referral
     post.send()
+    entry = servers.Entry(
+        preset="other", host="smtp.acme.test", port=587, security="starttls", auth="none", username="", password=""
+    )
     with post.world.acme_scope():
+        servers.save_draft(post.address_id, entry, servers.By())
         suppressed, _ = suppressions.add_by_hand(FRIEND, None, user_id=post.world.owner.id, ip="")
         suppressions.remove(suppressed.id, user_id=post.world.owner.id, ip="")
         wanted = Filter(to=FRIEND)
         bulk.start(uuid.uuid4(), "resend", wanted, seen=0, last=0, user_id=post.world.owner.id)
+        blast = blasts.create(post.campaign_id)
+        with db.transaction() as session:
+            audience = Audience(search=FRIEND.upper()).data()
+            session.execute(update(Blast).where(Blast.id == blast.id).values(audience=audience))
+            said = f"450 4.2.1 too many letters to <{FRIEND}>"
+            session.execute(update(MailServer).values(last_error=said))
     before = tables_with(FRIEND)
     assert {"participants.email", "deliveries.to_address", "deliveries.values", "events.payload"} <= set(before)
     assert {"idempotent_requests.answer", "audit_log.subject", "audit_log.details", "bulk_actions.wanted"} <= set(
         before
     )
+    assert {"blasts.audience", "mail_servers.last_error"} <= set(before)
     delete(post, FRIEND)
     assert tables_with(FRIEND) == []
     assert tables_with("Fiona") == []
@@ -113,6 +142,96 @@ def test_letters_that_wait_for_them_never_go(referral: Post):
     assert all(b"Fiona" not in letter.content for letter in post.platform.messages)
     canceled = [one for one in letters(post) if one.state == "canceled" and one.reason == "recipient_deleted"]
     assert [one.to_address for one in canceled] == ["(deleted)"]
+
+
+def test_an_action_that_is_under_way_for_them_ends(referral: Post):
+    """Else it would go on with a filter that means somebody else, or keep their address."""
+    post = referral
+    post.send()
+    action_id, other_id = uuid.uuid4(), uuid.uuid4()
+    with post.world.acme_scope(), db.transaction() as session:
+        wanted = Filter(to=FRIEND).as_query()
+        session.add(BulkAction(id=action_id, what="resend", wanted=wanted, total=5_000, last=10_000))
+        longer = Filter(to=f"jo.{FRIEND}").as_query()
+        session.add(BulkAction(id=other_id, what="resend", wanted=longer, total=5_000, last=10_000))
+    delete(post, FRIEND)
+    with post.world.acme_scope():
+        assert bulk.get(other_id).ended_at is None
+        assert bulk.get(action_id).wanted == {"to": "(deleted)"}
+        assert bulk.get(action_id).ended_at is not None
+        assert bulk.go_on(action_id) is False
+        assert bulk.get(action_id).done == 0
+
+
+def test_what_is_told_of_them_at_that_moment_goes_too(referral: Post, monkeypatch: pytest.MonkeyPatch):
+    """An event that comes in while others' letters are searched."""
+    post = referral
+    search = outbox.mentions_of
+
+    def meanwhile(campaign_id: uuid.UUID, email: str) -> list[int]:
+        found = search(campaign_id, email)
+        monkeypatch.undo()
+        report(post, "referral.qualified", friend={"email": FRIEND})
+        return found
+
+    monkeypatch.setattr(outbox, "mentions_of", meanwhile)
+    delete(post, FRIEND)
+    assert len(letters(post)) > 4
+    assert tables_with(FRIEND) == []
+    assert tables_with("Fiona") == []
+
+
+def delete_while(post: Post, act: Callable[[], object]) -> None:
+    """Begins to delete the friend when something is done but not committed yet; returns when both are over."""
+    ended: list[object] = []
+
+    def delete_them() -> None:
+        try:
+            ended.append(delete(post, FRIEND))
+        except outbox.OnItsWay as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=delete_them)
+    with post.world.acme_scope(), db.transaction():
+        act()
+        thread.start()
+        wait_for(lambda: ended or _somebody_waits(), 60, what="an end or a lock")
+    thread.join()
+    if isinstance(ended[0], outbox.OnItsWay):  # whoever is told to try again in a moment does
+        delete(post, FRIEND)
+
+
+def _somebody_waits() -> bool:
+    with db.engine().connect() as connection:
+        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(connection.scalar(waiting))
+
+
+@postgresql
+def test_a_letter_that_somebody_is_sending_again_goes_too(referral: Post):
+    post = referral
+    post.send()
+    some = [one.id for one in letters(post)]
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Delivery).where(Delivery.id.in_(some)).values(state="failed"))
+    # One to them, and others that speak of them.
+    delete_while(post, lambda: [resending.resend(one) for one in some])
+    assert len(letters(post)) == 2 * len(some)
+    assert tables_with(FRIEND) == []
+    assert tables_with("Fiona") == []
+
+
+@postgresql
+def test_a_blast_that_is_being_queued_does_not_reach_them(referral: Post):
+    post = referral
+    with post.world.acme_scope():
+        blast_id = blasts.create(post.campaign_id).id
+        blasts.save(blast_id, EVERYBODY, Audience(who="all"))
+    delete_while(post, lambda: blasts.send(blast_id))
+    theirs = [one for one in letters(post) if one.blast_id == blast_id]
+    assert sorted(one.state for one in theirs) == ["canceled", "queued"]
+    assert tables_with(FRIEND) == []
+    assert tables_with("Fiona") == []
 
 
 def test_what_others_earned_and_how_many_letters_went_stays_counted(referral: Post):
@@ -163,6 +282,8 @@ def test_who_wants_no_mail_gets_none_when_somebody_adds_them_again(referral: Pos
 def test_it_waits_for_a_letter_that_is_leaving(referral: Post):
     post = referral
     theirs = next(one for one in letters(post) if one.to_address == FRIEND)
+    with post.world.acme_scope(), db.transaction():
+        resending.renew([theirs], priority=0)  # and one that waits
     with db.system_scope("tests"), db.transaction() as session:
         row = session.get_one(Delivery, theirs.id)
         row.state, row.lease_owner, row.lease_until = "sending", "a worker", db.now()
@@ -173,6 +294,11 @@ def test_it_waits_for_a_letter_that_is_leaving(referral: Post):
     page = browser.post(f"{url}/delete", follow_redirects=True).get_data(as_text=True)
     assert "A letter to them is leaving at this moment. Try again in a minute." in page
     assert person(post, FRIEND).first_name == "Fiona"
+    # What was canceled for it stays so, and the log tells.
+    with post.world.acme_scope() as session:
+        wanted = select(AuditEntry).where(AuditEntry.action.startswith("participant."))
+        told = [(one.action, one.subject, one.details) for one in session.scalars(wanted)]
+    assert told == [("participant.letters_canceled", str(found.id), {"letters_canceled": 1})]
 
 
 def test_an_owner_deletes_them_from_their_page(referral: Post):
@@ -193,6 +319,22 @@ def test_an_owner_deletes_them_from_their_page(referral: Post):
             select(accounts.AuditEntry).where(accounts.AuditEntry.action == "participant.deleted")
         ).one()
         assert (entry.subject, entry.actor) == (str(found.id), "owner@acme.test")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_owner_who_signed_in_a_while_ago_gives_the_password_first(referral: Post):
+    post = referral
+    found = person(post, FRIEND)
+    browser = post.world.client(post.world.owner)
+    url = f"/campaigns/{post.campaign_id}/participants/{found.id}"
+    with time_machine.travel(time.time() + 16 * 60):
+        browser.get(url)
+        asked = browser.post(f"{url}/delete")
+        assert asked.status_code == 422
+        assert person(post, FRIEND).first_name == "Fiona"
+        sealed = re.search(r'name="reauth_form" value="([^"]*)"', asked.get_data(as_text=True))[1]
+        answer = {"reauth_form": html.unescape(sealed), "reauth_password": PASSWORD}
+        assert browser.post(f"{url}/delete", answer).location == f"/campaigns/{post.campaign_id}/participants"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -124,9 +124,12 @@ def test_a_late_result_other_than_a_250_changes_nothing(post: Post) -> None:
     _begin(claim)
     _lapse(welcome)
     post.world.tick()
-    refused = Outcome(verdict=Verdict.TEMPORARY, about=About.RECIPIENT, phase=Phase.RCPT, code=451)
+    refused = Outcome(verdict=Verdict.TEMPORARY, about=About.RECIPIENT, phase=Phase.RCPT, code=451, reply="not now")
     _ended(claim, refused, Decision("deferred", wait=1.0))
     assert post.get(welcome).state == "uncertain"
+    # Its attempt ended as its delivery says; that the server spoke after all is there for whoever has to judge.
+    [attempt] = post.attempts(welcome)
+    assert (attempt.outcome, attempt.code, attempt.reply) == ("uncertain", 451, "not now")
 
 
 def test_what_was_written_by_a_commit_whose_answer_was_lost_is_written_once(post: Post) -> None:

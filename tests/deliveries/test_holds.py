@@ -18,11 +18,11 @@ from panel.servers.models import MailServer as Row
 from panel.smtp.outcome import About, FailureCode, Outcome, Phase, Verdict
 from tests.deliveries.conftest import Post
 from tests.deliveries.letters import waiting
-from tests.deliveries.test_rests import SILENT, mails, note, over, row, states
+from tests.deliveries.test_rests import SILENT, TAKEN, mails, note, over, row, states
 from tests.support.mailserver import MailServer
 from tests.support.world import KEYS
 
-DAY = 86_400.0
+DAY, HOUR = 86_400.0, 3_600.0
 
 
 def age_holds(post: Post, days: float) -> None:
@@ -141,8 +141,25 @@ def test_the_first_refusal_begins_its_own_trying_and_no_later_one_does(post: Pos
         assert first is not None
         post.due_now()
         post.send()
-        assert post.get(welcome).trying_since == first
+        again = post.get(welcome).trying_since
+        assert again is not None
+        assert again - first < dt.timedelta(seconds=10)  # by as long as it was due and waited
         assert post.get(welcome).attempts == 2
+
+
+def test_days_in_which_its_next_try_was_due_and_waited_for_a_limit_are_left_out(post: Post) -> None:
+    with MailServer(answer=lambda verb, _: "451 4.2.1 busy" if verb == "RCPT" else None) as own:
+        post.use(own)
+        welcome = post.welcome()
+        post.send()
+        # Refused once, four days ago; its place came only now, as its server takes so many a day.
+        due = db.now() - dt.timedelta(hours=95)
+        values(welcome, trying_since=due - dt.timedelta(minutes=1), next_attempt_at=due)
+        post.send()
+        found = post.get(welcome)
+        assert (found.state, found.attempts) == ("deferred", 2)
+        assert found.trying_since is not None
+        assert db.now() - found.trying_since < dt.timedelta(minutes=2)
 
 
 def test_72_hours_of_its_own_trying_are_enough(post: Post) -> None:
@@ -242,21 +259,61 @@ def test_a_password_that_no_key_opens_holds_and_asks_for_it_and_goes_on_when_the
     assert len(mails(post)) == 1
 
 
+def told_ago(seconds: float) -> None:
+    """As if the owner had last been told of an outage so many seconds ago."""
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Row).values(owner_told_at=db.clock(-seconds)))
+
+
+def tried_again(post: Post, outcome: Outcome) -> None:
+    """Its rest is over, and this comes of the one letter that tries it."""
+    over(post)
+    with post.world.acme_scope():
+        servers.end_pauses()
+    note(post, outcome)
+
+
 def test_a_server_that_works_and_fails_by_turns_is_told_of_once_a_day(held: Post) -> None:
     def again() -> None:
-        over(held)
-        with held.world.acme_scope():
-            servers.end_pauses()
-        note(held, Outcome(verdict=Verdict.ACCEPTED, about=About.MESSAGE, phase=Phase.FINAL_DOT, code=250))
+        tried_again(held, TAKEN)
         note(held, SILENT)
         assert row(held).state == "paused"
 
     again()
     again()
     assert len(mails(held)) == 1
-    with db.system_scope("tests"), db.transaction() as session:
-        session.execute(update(Row).values(owner_told_at=db.clock(-DAY - 1)))
+    told_ago(DAY + 1)
     again()
+    assert len(mails(held)) == 2
+
+
+def test_an_outage_is_told_whenever_it_comes_after_one_that_is_over(held: Post) -> None:
+    tried_again(held, TAKEN)
+    told_ago(60 * DAY)
+    note(held, SILENT)
+    assert row(held).state == "paused"
+    assert len(mails(held)) == 2
+
+
+def test_an_outage_that_begins_within_the_day_is_told_when_that_is_over_if_it_lasts(held: Post) -> None:
+    tried_again(held, TAKEN)
+    told_ago(5 * HOUR)
+    note(held, SILENT)
+    tried_again(held, SILENT)
+    assert len(mails(held)) == 1
+    told_ago(DAY + 1)
+    tried_again(held, SILENT)
+    assert len(mails(held)) == 2
+    tried_again(held, SILENT)
+    assert len(mails(held)) == 2
+
+
+def test_an_outage_that_lasts_is_told_once_a_week(held: Post) -> None:
+    told_ago(6 * DAY)
+    tried_again(held, SILENT)
+    assert len(mails(held)) == 1
+    told_ago(7 * DAY + 1)
+    tried_again(held, SILENT)
     assert len(mails(held)) == 2
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 
 import pytest
 from sqlalchemy import event
 
-from panel import db
+from panel import db, queue
 from panel.addresses.models import OutboundAddress
 from panel.campaigns import service as campaigns
+from panel.deliveries.drain import Drain
+from panel.deliveries.lane import Lane
 from panel.outbox import service as outbox
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
@@ -105,17 +106,26 @@ def test_a_system_letter_does_not_wait_for_the_accounts_own_server(post: Post, g
     assert {post.get(one).state for one in (letter.id, stuck)} == {"sent"}
 
 
-def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_waiting(post: Post) -> None:
+def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_waiting(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slice_over, end = threading.Event(), Lane.end
+
+    def asked_to_end(lane: Lane) -> None:
+        end(lane)
+        slice_over.set()
+
+    monkeypatch.setattr(Lane, "end", asked_to_end)
     with Slow() as slow, MailServer() as working:
         post.use(slow.port)
         stuck = post.welcome("stuck@friends.test")
         post.campaign_id = second_campaign(post, working.port)
         allowed = f"127.0.0.1:{slow.port},127.0.0.1:{working.port}"
-        post.world.reconfigure(OWNPOST_SMTP_ALLOW=allowed, OWNPOST_SLICE_SECONDS="1.5")
+        post.world.reconfigure(OWNPOST_SMTP_ALLOW=allowed, OWNPOST_SLICE_SECONDS="0.5")
         drain = threading.Thread(target=post.send)
         drain.start()
         assert slow.has_it.wait(10)
-        time.sleep(1.8)  # the slice is over
+        assert slice_over.wait(20)
         quick = post.welcome("quick@friends.test")
         working.wait_for(1, timeout=10)
         assert post.get(stuck).state == "sending"
@@ -146,3 +156,38 @@ def test_lanes_go_on_while_the_database_is_away_and_others_start_when_it_is_back
         drain.join(20)
     assert not drain.is_alive()
     assert [post.get(one).state for one in (first, second)] == ["sent", "sent"]
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["at once", "when nobody rings"])
+def test_a_worker_that_waits_for_a_server_hears_what_is_new(
+    post: Post, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    # With this long between two looks it would be late if it were not for the ring.
+    monkeypatch.setattr("panel.deliveries.drain._POLL_FOR_NEW", 30.0 if heard else 0.2)
+    with Slow(greets=False) as slow, MailServer() as working:
+        post.use(slow.port)
+        stuck = post.welcome("stuck@friends.test")
+        second = second_campaign(post, working.port)
+        post.world.reconfigure(OWNPOST_SMTP_ALLOW=f"127.0.0.1:{slow.port},127.0.0.1:{working.port}")
+        drain = Drain(post.world.app, post.world.settings)
+
+        def run() -> None:
+            with post.world.app.app_context():
+                drain.run()
+
+        running = threading.Thread(target=run)
+        running.start()
+        assert slow.has_it.wait(10)
+        looked = drain._last_look
+        wait_for(lambda: queue.ring_delivery() and drain._last_look > looked, what="it to listen")
+        if not heard:
+            monkeypatch.setattr(queue, "ring_delivery", lambda: True)
+        post.campaign_id = second
+        quick = post.welcome("quick@friends.test")
+        [letter] = working.wait_for(1, timeout=5)
+        assert letter.recipients == ("quick@friends.test",)
+        slow.let_go.set()
+        running.join(40)
+        drain.close()
+    assert not running.is_alive()
+    assert [post.get(one).state for one in (stuck, quick)] == ["sent", "sent"]

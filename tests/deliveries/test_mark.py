@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import threading
 import uuid
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import redis
 from sqlalchemy import select, update
 
 from panel import db, mark
+from panel.blasts import service as blasts
 from panel.blasts.models import Blast
 from panel.blasts.service import ask_about_due
 from panel.deliveries import restored
@@ -33,7 +36,7 @@ class Marks:
 
     def turn(self) -> bool:
         with self.post.world.app.app_context():
-            return deliveries.may_go_on()
+            return deliveries.may_go_on(blasts_wait=blasts.is_any_scheduled)
 
     def may_send(self) -> bool:
         with self.post.world.app.app_context(), db.system_scope("tests"):
@@ -154,6 +157,36 @@ def test_a_database_that_has_sent_and_that_nobody_knows_asks(marks: Marks):
     assert not marks.may_send()
 
 
+@pytest.mark.parametrize("what", ["a letter", "a blast"])
+def test_a_database_in_which_something_waits_and_that_nobody_knows_asks(
+    post: Post, redis_client: redis.Redis, what: str
+):
+    """A dump of before the very first sending: what waits in it may have gone out since."""
+    marks = Marks(post, redis_client)
+    assert marks.turn()
+    if what == "a letter":
+        post.welcome()
+    else:
+        with post.world.acme_scope():
+            blasts.schedule(blasts.create(post.campaign_id).id, db.now() + dt.timedelta(days=1))
+    marks.flush_redis()
+    marks.lose_file()
+    marks.restart()
+    assert not marks.turn()
+    assert marks.because() == mark.UNKNOWN
+    post.send()
+    assert post.platform.messages == []
+
+
+def test_a_first_round_that_was_broken_off_asks_nobody(post: Post, redis_client: redis.Redis):
+    marks = Marks(post, redis_client)
+    assert marks.turn()
+    marks.flush_redis()
+    marks.lose_file()
+    marks.restart()
+    assert marks.turn()
+
+
 def test_another_installations_marks_do_not_vouch(marks: Marks):
     text = json.dumps({"uid": str(uuid.uuid4()), "generation": 9_999})
     marks.file.write_text(text)
@@ -262,8 +295,6 @@ def test_what_was_leaving_when_the_backup_was_made_becomes_uncertain(marks: Mark
 
 
 def test_a_blast_whose_time_has_come_meanwhile_asks_its_owner(marks: Marks):
-    from panel.blasts import service as blasts
-
     with marks.post.world.acme_scope():
         blast = blasts.create(marks.post.campaign_id)
         blasts.schedule(blast.id, db.now())
@@ -294,3 +325,54 @@ def test_a_backup_is_looked_at_before_any_ticker_has_run(marks: Marks):
         restored.go_on()
     assert marks.post.get(old).state == "canceled"
     assert marks.turn()
+
+
+def stopped_as_unknown(marks: Marks) -> None:
+    marks.flush_redis()
+    marks.lose_file()
+    marks.restart()
+    assert not marks.turn()
+    assert marks.because() == mark.UNKNOWN
+
+
+def test_what_a_person_released_while_the_ticker_looked_stays_released(marks: Marks, monkeypatch: pytest.MonkeyPatch):
+    stopped_as_unknown(marks)
+    real = mark._Outside.of
+
+    def of(outside: mark._Outside, uid: uuid.UUID | None, *, fresh: bool = False) -> int | None:
+        found = real(outside, uid, fresh=fresh)
+        monkeypatch.setattr(mark._Outside, "of", real)
+        person = threading.Thread(target=release, args=(marks,))
+        person.start()
+        person.join(10)
+        assert not person.is_alive()
+        return found
+
+    # It has seen that nobody knows the database, and has yet to read the row.
+    monkeypatch.setattr(mark._Outside, "of", of)
+    # The command is a process of its own: what it has seen, the ticker's has not.
+    monkeypatch.setattr(mark._Outside, "note", lambda *_: None)
+    assert marks.turn()
+    assert marks.because() is None
+
+
+def test_a_database_that_a_person_released_is_known_before_it_may_send(marks: Marks, monkeypatch: pytest.MonkeyPatch):
+    stopped_as_unknown(marks)
+    real, still = mark._tell, list[str | None]()
+
+    def tell(uid: uuid.UUID, generation: int) -> None:
+        real(uid, generation)
+        other = threading.Thread(target=lambda: still.append(marks.because()))
+        other.start()
+        other.join(10)
+
+    monkeypatch.setattr(mark, "_tell", tell)
+    release(marks)
+    assert still == [mark.UNKNOWN]
+    assert marks.because() is None
+    assert marks.turn()
+
+
+def release(marks: Marks) -> None:
+    with marks.post.world.app.app_context(), db.system_scope("tests"):
+        mark.release()

@@ -96,8 +96,9 @@ def test_another_letter_tries_a_server_that_rested_for_it(post: Post) -> None:
     assert (post.get(bad).state, post.get(bad).attempts) == ("deferred", 1)
 
 
-def test_it_ends_by_the_platforms_server_too(post: Post) -> None:
-    post.platform.answer = lambda verb, argument: "451 4.3.0 later" if verb == "RCPT" and argument == BAD else None
+@pytest.mark.parametrize("reply", ["451 4.3.0 later", "550 5.7.1 You are not permitted to send as this sender"])
+def test_it_ends_by_the_platforms_server_too(post: Post, reply: str) -> None:
+    post.platform.answer = lambda verb, argument: reply if verb == "RCPT" and argument == BAD else None
     bad = post.welcome(BAD)
     post.send()
     post.welcome("good@friends.test")

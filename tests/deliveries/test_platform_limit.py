@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select, update
@@ -10,8 +11,9 @@ from sqlalchemy import select, update
 from panel import db
 from panel.accounts import service as accounts
 from panel.deliveries import allowance, claims, parcels
+from panel.deliveries import service as deliveries
 from panel.deliveries.claims import LaneKey
-from panel.outbox.models import Delivery
+from panel.outbox.models import Attempt, Delivery
 from panel.servers import service as servers
 from tests.deliveries.conftest import Post
 from tests.deliveries.letters import waiting
@@ -72,6 +74,28 @@ def test_a_letter_of_which_nobody_knows_takes_room_too(post: Post) -> None:
         session.execute(update(Delivery).where(Delivery.id == made[0]).values(state="uncertain", sent_at=None))
     rounds(post)
     assert post.get(made[2]).state == "held"
+
+
+@pytest.mark.parametrize("done", [deliveries.mark_as_sent, deliveries.resend], ids=["marked as sent", "sent again"])
+def test_what_a_person_does_about_it_gives_no_room_back(post: Post, done: Callable[[int], Delivery]) -> None:
+    limit(post, 2)
+    made = [post.welcome(f"p{number}@friends.test") for number in range(3)]
+    post.send()
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Delivery).where(Delivery.id == made[0]).values(state="uncertain", sent_at=None))
+    with post.world.acme_scope():
+        of_old = done(made[0]).id == made[0]
+    rounds(post, 1)
+    assert len(post.platform.messages) == 2
+    assert post.get(made[2]).state == "held"
+    [attempt] = post.attempts(made[0])
+    assert post.get(made[0]).sent_at == (attempt.started_at if of_old else None)
+    with db.system_scope("tests"), db.transaction() as session:
+        session.execute(update(Attempt).values(started_at=db.clock(-86_401)))
+        if of_old:
+            session.execute(update(Delivery).where(Delivery.id == made[0]).values(sent_at=db.clock(-86_401)))
+    rounds(post, 1)
+    assert len(post.platform.messages) == 3
 
 
 @pytest.mark.parametrize("at_once", [False, True])

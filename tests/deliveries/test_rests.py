@@ -96,8 +96,9 @@ def test_five_failures_in_a_row_and_not_four(own: Post) -> None:
         SILENT,
         said("credentials", phase=Phase.AUTH, failure=FailureCode.AUTH_TEMPORARY, code=454),
         said("server", phase=Phase.AUTH, failure=FailureCode.PROTOCOL_ERROR, code=None),
+        said("credentials", phase=Phase.AUTH, failure=FailureCode.AUTH_TEMPORARY, code=421),
     ],
-    ids=["nobody answers the call", "the password cannot be checked", "it hung up at the password"],
+    ids=["nobody answers the call", "the password cannot be checked", "it hung up at the password", "it said so there"],
 )
 def test_one_is_enough_where_trying_again_at_once_cannot_help_or_may_harm(own: Post, outcome: Outcome) -> None:
     note(own, outcome)

@@ -54,6 +54,17 @@ def test_it_heeds_the_key_of_each_event(world: World, api: Api) -> None:
     assert api.report(CREATED, key="k-1").get_json() == first
 
 
+def test_it_answers_no_more_than_a_caller_can_use_to_many_faults(world: World, api: Api) -> None:
+    """Of each event one thing that is wrong is told, of all of them a hundred: an answer is not many times the call."""
+    wrong = {**JOINED, **{f"~{n}": 1 for n in range(60)}}
+    answer = api.post("/events/batch", json={"events": [wrong, wrong, JOINED, *[wrong] * 40]})
+    results = answer.get_json()["results"]
+    assert [len(each["errors"]) for each in results if each["status"] == 422] == [60, 41, *[2] * 40]
+    assert results[1]["errors"][-1] == {"pointer": "/events/1", "detail": "20 more things are wrong."}
+    assert results[2]["status"] == 202
+    assert len(answer.data) < 3 * len(json.dumps({"events": [wrong] * 42}))
+
+
 def test_it_takes_an_empty_batch(world: World, api: Api) -> None:
     assert api.post("/events/batch", json={"events": []}).get_json() == {"results": []}
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
+from panel import db
+from panel.campaigns.models import Notification
+from panel.deliveries import service as deliveries
 from panel.events.models import Event
 from panel.participants.models import Participant
 from tests.events.conftest import CREATED, DENIED, ISSUED, JOINED, QUALIFIED, REWARD, Api, F, R, new_key
@@ -136,6 +140,17 @@ def test_it_reads_many_members_in_no_time(world: World, api: Api) -> None:
     assert time.process_time() - began < 5
 
 
+def test_it_tells_the_first_faults_and_how_many_more_there_are(world: World, api: Api) -> None:
+    answer = api.report({**JOINED, **{f"x{n:03}": 1 for n in range(150)}, "🎈" * 500: 1})
+    assert answer.status_code == 422
+    errors = answer.get_json()["errors"]
+    assert [each["pointer"] for each in errors] == [*(f"/x{n:03}" for n in range(100)), ""]
+    assert errors[-1]["detail"] == "51 more things are wrong."
+    assert answer.get_json()["detail"].endswith(" 51 more things are wrong.")
+    [error] = api.report({**JOINED, "🎈" * 500: 1}).get_json()["errors"]
+    assert error["pointer"] == "/" + "🎈" * 50
+
+
 def test_it_answers_429_to_a_key_that_is_used_too_often(world: World, api: Api) -> None:
     world.reconfigure(OWNPOST_LIMIT_API="3/minute")
     mine, other = (Api(world.app.test_client(), new_key(world.acme.id)) for _ in range(2))
@@ -158,6 +173,23 @@ def test_it_answers_413_to_too_much(world: World, api: Api, path: str, size: int
     answer = api.post(path, data=b" " * size, headers=JSON)
     assert answer.status_code == 413
     assert answer.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/batch"])
+def test_it_answers_404_while_its_account_is_being_deleted(world: World, api: Api, path: str) -> None:
+    """A call that was let in before finds the campaign, whose notifications are gone already."""
+    with world.acme_scope() as session, db.transaction():
+        session.execute(delete(Notification).execution_options(synchronize_session=False))
+    answer = api.post(path, json={"events": [JOINED]} if path.endswith("batch") else JOINED)
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+    with world.acme_scope() as session:
+        assert session.scalar(select(func.count()).select_from(Event)) == 0
+        assert session.scalar(select(func.count()).select_from(Participant)) == 0
+
+
+def test_a_letter_of_an_address_that_goes_at_this_moment_has_the_default_ones_domain(world: World) -> None:
+    with world.acme_scope():
+        assert deliveries.from_domain(uuid.uuid4()) == deliveries.from_domain(None)
 
 
 def test_it_answers_404_to_an_unknown_campaign(world: World, api: Api) -> None:

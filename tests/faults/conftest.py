@@ -73,6 +73,13 @@ def zygote() -> Iterator[Zygote]:
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def looker_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ticker takes a transaction of an Ownpost process that stands still for a lease to be frozen, and leases are
+    short here: on a busy machine, that of a test which reads what became of its letters."""
+    monkeypatch.setattr(db, "_NAME", "a test of Ownpost")
+
+
 @pytest.fixture
 def build(post: Post, zygote: Zygote, redis_client: redis.Redis, tmp_path: Path) -> Iterator[Build]:
     """Makes the rig: Acme's own server is this sink."""

@@ -115,7 +115,8 @@ after a number of letters that the seed says. *Anything at any time* does severa
 What is not tried here: a machine that loses power with its disk's cache (PostgreSQL runs without fsync in these
 tests), and a clock that really jumps: the times stored are moved the other way instead. A worker that is frozen while
 it holds SQLite's one write lock keeps all others from writing until it goes on or is killed; that is SQLite's nature,
-and nothing is lost by it.
+and nothing is lost by it. On PostgreSQL the ticker breaks off such a
+transaction once a lease has passed, and the others go on.
 """
 
 

@@ -127,7 +127,8 @@ def _in_ms(*seconds: float) -> tuple[int, ...]:
 
 @contextmanager
 def _kept_busy(rig: Rig, ports: set[int]) -> Iterator[list[int]]:
-    """The black holes' rests end at once, again and again, so that they go on costing connections.
+    """The black holes' rests end within a second, again and again, so that they go on costing connections: a minute
+    after each failure becomes less than one. Each ends at a time of its own, as rests do that began at different times.
 
     Yields how many were being dialled, each time that somebody looked.
     """
@@ -137,7 +138,7 @@ def _kept_busy(rig: Rig, ports: set[int]) -> Iterator[list[int]]:
     def wake() -> None:
         while not over.wait(CONNECT / 3):
             dialled.append(_dialling(ports))
-            rig.pass_time(but=[rig.post.world.acme.id])
+            rig.shorten_rests(CONNECT / 3)
 
     thread = threading.Thread(target=wake, name="wake")
     thread.start()

@@ -92,9 +92,12 @@ def send_after_a_backup(rig: Rig, keep: Callable[[Rig], Callable[[], None]]) -> 
     stop_all(rig)
     rig.queue(LETTERS)
     restore = keep(rig)
+    as_of = marked.read_text()
     rig.crew(2)
     rig.wait_for_accepted(LETTERS + 1)
     rig.wait_until_settled()
+    # What is sent before the ticker's next round is known to nobody outside.
+    wait_for(lambda: marked.read_text() != as_of, 20, what="the ticker's next round")
     stop_all(rig)
     restore()
     assert rig.states()["queued"] == LETTERS

@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,12 @@ def test_workers_asked_to_stop_finish_their_letters_and_give_back_the_rest(build
     chance = random.Random(seed)
     with Sink(pause=0.02) as sink:
         rig = build(sink, lease=LONG_LEASE)
+        counts = [*sorted(chance.sample(range(10, LETTERS - 40), 3)), LETTERS + 1]
+        gate = _Gate(sink, counts[0])
+        sink.play = gate.play
         rig.queue()
         rig.crew()
-        for count in sorted(chance.sample(range(10, LETTERS - 40), 3)):
+        for count, following in pairwise(counts):
             rig.wait_for_accepted(count)
             # One that is at work: the interpreter of one that is still starting has no handler yet.
             at_work = wait_for(
@@ -41,12 +45,37 @@ def test_workers_asked_to_stop_finish_their_letters_and_give_back_the_rest(build
             worker = chance.choice(at_work)
             asked = time.monotonic()
             worker.signal(signal.SIGTERM)
+            gate.move(following, leaving=worker.name)
             assert worker.wait(SHUTDOWN) == 0
             # Its letters took milliseconds, so that nothing kept it; a second is for the interpreter's own end.
             assert time.monotonic() - asked < 5
             rig.restart_dead()
         rig.wait_until_settled()
         reconcile(rig, what="SIGTERM", uncertain_at_most=0, seed=seed)
+
+
+class _Gate:
+    """Leaves MAIL without an answer once so many letters were taken, so that workers can be met at their work."""
+
+    def __init__(self, sink: Sink, at: int) -> None:
+        self._sink = sink
+        self._at = at
+        self._changed = threading.Condition()
+        self._leaving = ""
+
+    def move(self, at: int, *, leaving: str) -> None:
+        """Opens until `at` letters were taken; to the worker that leaves it stays open."""
+        with self._changed:
+            self._at, self._leaving = at, leaving
+            self._changed.notify_all()
+
+    def play(self, passing: Passing) -> str | None:
+        if passing.point == "mail":
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: len(self._sink.accepted) < self._at or passing.worker == self._leaving, 60
+                )
+        return None
 
 
 def test_a_worker_asked_to_stop_records_what_waits_for_its_final_reply_as_uncertain(build: Build) -> None:

@@ -71,8 +71,18 @@ def _problems(page: Page, where: str) -> list[str]:
         f"{where}: {violation['id']}: {violation['help']}: {violation['nodes'][0]['html'][:160]}"
         for violation in Axe().run(page).response["violations"]
     ]
+    return [*found, *_too_wide(page, where)]
+
+
+def _too_wide(page: Page, where: str) -> list[str]:
     wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    return [*found, *([f"{where}: {wider} px wider than the window"] if wider > 0 else [])]
+    # Whoever meets a table in a region of its own can move it.
+    tables = "[...document.querySelectorAll('table')].filter(one => !one.closest('.table-responsive'))"
+    cut = page.evaluate(f"Math.max(0, ...{tables}.map(one => one.scrollWidth - one.parentElement.clientWidth))")
+    return [
+        *([f"{where}: {wider} px wider than the window"] if wider > 0 else []),
+        *([f"{where}: a table {cut} px wider than its card"] if cut > 0 else []),
+    ]
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
@@ -97,6 +107,11 @@ def test_axe_finds_nothing_on_any_page(browser: Browser, system: System, mode: s
         page.goto(f"{system.url}{path}")
         expect(page.locator("html")).to_have_attribute("data-bs-theme", mode)
         problems += _problems(page, path)
+        if width == 1280 and mode == "light":
+            # The narrowest window that has the navigation beside the page.
+            page.set_viewport_size({"width": 992, "height": 900})
+            problems += _too_wide(page, f"{path} at 992")
+            page.set_viewport_size({"width": width, "height": 900})
     wide.close()
     context.close()
     assert problems == [], "\n".join(problems)

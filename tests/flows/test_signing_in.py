@@ -11,7 +11,9 @@ import time_machine
 from playwright.sync_api import Page, expect
 from werkzeug.serving import make_server
 
+from panel.accounts.models import User
 from panel.addresses import service as addresses
+from panel.campaigns import service as campaigns
 from panel.servers import routing
 from panel.servers import service as servers
 from tests.support.world import PASSWORD, World
@@ -57,9 +59,9 @@ def url(world: World) -> Iterator[str]:
     server.server_close()
 
 
-def give_password(page: Page, url: str, world: World) -> None:
+def give_password(page: Page, url: str, world: World, user: User | None = None) -> None:
     page.goto(f"{url}/login")
-    page.get_by_label("Email").fill(world.owner.email)
+    page.get_by_label("Email").fill((user or world.owner).email)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
 
@@ -114,3 +116,48 @@ def test_the_password_is_asked_for_over_the_page_and_nothing_typed_is_lost(page:
         server = servers.for_address(address_id)
         assert server is not None
         assert (server.host, routing.stored_password(server)) == ("smtp.acme.test", "what was typed")
+
+
+def test_what_is_typed_outlives_the_sign_in(page: Page, url: str, world: World) -> None:
+    with world.acme_scope():
+        address_id = addresses.add_confirmed(email="hello@acme.test", display_name="Acme").id
+    give_password(page, url, world)
+    # One form that the browser sends, and one that htmx does.
+    for path, typed, button, saved in (
+        ("/campaigns/new", ["name", "company_name"], "Add the campaign", "Say where referral links lead"),
+        (f"/settings/email/{address_id}/server", ["host", "username", "password"], "Save as draft", "Kept as a draft"),
+    ):
+        page.goto(f"{url}{path}")
+        for name in typed:
+            page.locator(f"[name={name}]").fill("typed.for.long")
+        page.context.clear_cookies()
+        press = page.get_by_role("button", name=button)
+        press.click()
+        words = page.get_by_text("Your sign-in has ended")
+        expect(words).to_be_visible()
+        with page.context.expect_page() as opened:
+            page.locator("#messages").get_by_role("link", name="Sign in").click()
+        give_password(opened.value, url, world)
+        expect(opened.value.get_by_role("navigation", name="Main")).to_be_visible()
+        opened.value.close()
+        page.evaluate("dispatchEvent(new Event('focus'))")
+        expect(words).to_be_hidden()
+        assert [page.locator(f"[name={name}]").input_value() for name in typed] == ["typed.for.long"] * len(typed)
+        press.click()
+        expect(page.get_by_text(saved).first).to_be_visible()
+
+
+def test_what_is_typed_is_not_sent_in_the_name_of_somebody_else(page: Page, url: str, world: World) -> None:
+    give_password(page, url, world)
+    page.goto(f"{url}/campaigns/new")
+    for name in ("name", "company_name"):
+        page.locator(f"[name={name}]").fill("typed for long")
+    page.context.clear_cookies()
+    other = page.context.new_page()
+    give_password(other, url, world, world.stranger)
+    expect(other.get_by_role("navigation", name="Main")).to_be_visible()
+    page.get_by_role("button", name="Add the campaign").click()
+    expect(page.get_by_text("signed in as somebody else by now")).to_be_visible()
+    assert page.locator("[name=name]").input_value() == "typed for long"
+    with world.acme_scope():
+        assert [one.name for one in campaigns.campaigns()] == []

@@ -167,6 +167,16 @@ def test_it_keeps_keys_and_data_to_its_user(running: Up):
     assert {"OWNPOST_SECRET_KEY", "OWNPOST_ENCRYPTION_KEYS"} <= set(embedded.read_env(data_dir / "keys.env"))
 
 
+def test_it_prints_a_link_that_opens_the_mailbox(running: Up):
+    [link] = [line.strip() for line in running.lines if "/mailbox" in line]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{running.url}/mailbox", timeout=5)
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with browser.open(link, timeout=5) as page:
+        assert page.url == f"{running.url}/mailbox"
+        assert "No letters yet" in page.read().decode()
+
+
 def test_it_names_the_part_on_each_line(running: Up):
     os.kill(running.parts()["ticker"], signal.SIGKILL)
     line = wait_for(lambda: next((one for one in running.lines if "ticker was killed by SIGKILL" in one), None))
@@ -303,5 +313,7 @@ def test_it_adds_nothing_when_the_demo_runs_again(data_dir: Path):
         up = Up(data_dir, "--demo")
         up.wait_until_ready()
         up.end()
-        said.append([line.partition("| ")[2] for line in up.lines if " demo " in line[8:14]])
-    assert said[0] == said[1] != []
+        said.append([line.strip() for line in up.lines if "Sign in as" in line or "Password" in line])
+    # Once each, where the eye is when all has started.
+    assert said[0] == said[1]
+    assert [line.split()[0] for line in said[0]] == ["Sign", "Password:"]

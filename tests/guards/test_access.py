@@ -24,11 +24,12 @@ PUBLIC = {
     "suppressions.unsubscribe": "the signed link in a letter is the leave to come",
     "suppressions.preferences": "the signed link in a letter is the leave to come",
     "signin.second": "the second step of a sign-in; the view asks whose password was right",
+    "signin.state": "says whether the caller is signed in, and nothing of whom",
     "settings.invitation": "the link in a letter is the leave to come",
     "settings.sign_up": "who has no account yet; a 404 where the operator keeps sign-ups closed",
     "settings.send_sign_up": "as settings.sign_up",
     "events.openapi": "a description, the same for everyone",
-    "mailbox.index": "on a laptop the password letter is read here; the view asks for loopback or a session",
+    "mailbox.index": "on a laptop the password letter is read here; the view asks for loopback and a key or session",
     "mailbox.show": "as mailbox.index",
     "mailbox.raw": "as mailbox.index",
     "mailbox.html": "as mailbox.index",
@@ -49,6 +50,8 @@ SENSITIVE = (
     "/settings/security",
     "/settings/account/delete",
     "/settings/account/export",
+    "/settings/data",
+    "/campaigns/<uuid:campaign_id>/participants/<uuid:participant_id>",
 )
 NOT_SENSITIVE = {
     "addresses.confirm": "the signed link in a letter is the leave to come",

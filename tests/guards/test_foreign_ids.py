@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import uuid
 from typing import Any
 
@@ -19,6 +20,7 @@ from panel.deliveries import bulk
 from panel.deliveries.wanted import Filter
 from panel.outbox import service as outbox
 from panel.outbox.service import Order
+from panel.participants import importing
 from panel.participants import service as participants
 from panel.servers import service as servers
 from panel.settings import keys
@@ -85,6 +87,8 @@ def one_of_everything(world: World, user: Any, number: int = 1, holder: Any = No
             sign_in = SignIn(id=uuid.uuid4().hex, account_id=user.account_id, user_id=(holder or spare).id, until=until)
             db.session().add_all([passkey, sign_in])
         action = bulk.start(uuid.uuid4(), "resend", Filter(state="failed"), seen=0, last=0, user_id=user.id)
+        file = io.BytesIO(b"email\nnew@friends.test\nnobody\n")
+        waiting = importing.take(campaign.id, file, "people.csv")
         settings.invite(f"new{number}@friends.test", "member", settings.By(user_id=user.id))
         accounts.add_api_key("shop")
         gone = f"gone{number}@friends.test"
@@ -99,6 +103,7 @@ def one_of_everything(world: World, user: Any, number: int = 1, holder: Any = No
             "blast_id": blast.id,
             "suppression_id": suppression.id,
             "action_id": action.id,
+            "import_id": waiting,
             "passkey_id": passkey.id,
             "key_id": keys.all_keys()[0].id,
             "user_id": spare.id,

@@ -37,6 +37,20 @@ def test_it_writes_everything_of_an_account_into_a_file_of_the_operators_own(pos
     assert "There is no account 'Nobody'" in shell.run("account", "export", "Nobody", "--to", "x.zip").stderr
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_leaves_no_half_of_an_export(post: Post, shell: Shell, tmp_path: Path):
+    """The database breaks on the way, after some tables were written."""
+    with db.engine().connect() as connection:
+        connection.exec_driver_sql("DROP TABLE suppressions")
+        connection.commit()
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    done = shell.run("account", "export", "Acme", "--to", str(folder / "acme.zip"))
+    assert done.returncode != 0
+    assert "suppressions" in done.stderr
+    assert list(folder.iterdir()) == []
+
+
 def test_nothing_is_sent_any_more_and_nothing_is_left(build: Build, shell: Shell, redis_client: redis.Redis):
     with Sink() as sink:
         rig = build(sink, lease=LONG_LEASE)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import redis
 
 from panel import db
 from panel.accounts import service as accounts
 from panel.addresses import service as addresses
+from panel.cli import main
 from panel.crypto import new_key
 from panel.migrations import runner
 from panel.outbox.models import Delivery
@@ -111,6 +113,21 @@ def test_it_suspends_resumes_and_limits_an_account(world: World, shell: Shell):
     with world.acme_scope():
         assert (accounts.current().suspended_at, accounts.current().platform_daily_limit) == (None, 5000)
     assert shell.run("account", "suspend", "Nobody").returncode == 1
+
+
+def _commands(command: click.Command, path: str = "ownpost") -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, each in command.commands.items():
+            yield from _commands(each, f"{path} {name}")
+
+
+def test_every_command_and_option_says_what_it_is():
+    silent = [path for path, command in _commands(main) if not command.get_short_help_str()]
+    for path, command in _commands(main):
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        silent += [f"{path} {one.opts[0]}" for one in options if not one.help]
+    assert silent == []
 
 
 def test_it_migrates_a_database_and_says_when_that_is_missing(tmp_path: Path, redis_url: str):

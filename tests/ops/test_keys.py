@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select, update
@@ -15,6 +17,7 @@ from panel.db import Base
 from panel.sealed import Keeper
 from panel.servers import service as servers
 from panel.servers.models import MailServer
+from panel.servers.routing import stored_password
 from tests.ops.test_cli import Shell, shell
 from tests.servers.conftest import PASSWORD, Mail, mail
 from tests.support.world import KEYS
@@ -121,15 +124,65 @@ def test_a_secret_moved_to_another_row_is_not_made_to_open_there(mail: Mail):
 
 def test_it_goes_through_any_number_of_rows(mail: Mail, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sealed, "BATCH", 2)
-    mail.allow(PORT)
-    with mail.world.acme_scope(), mail.world.app.test_request_context():
-        for number in range(5):
-            made = addresses.add(email=f"a{number}@acme.test", display_name="")
-            servers.save_draft(made.id, mail.entry(PORT), servers.By())
+    drafts(mail, 5)
     new = new_key()
     assert rotate(mail, f"{new},{KEYS}").renewed == {"mail_servers": 5}
     with db.system_scope("tests"):
         assert sealed.by_key() == {new.partition(":")[0]: 5}
+
+
+def drafts(mail: Mail, count: int) -> None:
+    """So many servers with a stored password each."""
+    mail.allow(PORT)
+    with mail.world.acme_scope(), mail.world.app.test_request_context():
+        for number in range(count):
+            made = addresses.add(email=f"a{number}@acme.test", display_name="")
+            servers.save_draft(made.id, mail.entry(PORT), servers.By())
+
+
+def test_it_goes_on_where_it_was_broken_off(mail: Mail, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sealed, "BATCH", 2)
+    drafts(mail, 5)
+    new = new_key()
+    keyring = Keyring.parse(f"{new},{KEYS}")
+    noted: list[int] = []
+
+    def note(_account: uuid.UUID, count: int) -> None:
+        noted.append(count)
+        if len(noted) == 2:
+            raise KeyboardInterrupt
+
+    with db.system_scope("tests"), pytest.raises(KeyboardInterrupt):
+        sealed.rotate(keyring, note=note)
+    with db.system_scope("tests"):
+        assert sealed.by_key() == {new.partition(":")[0]: 2, OLD: 3}
+    mail.world.reconfigure(OWNPOST_ENCRYPTION_KEYS=f"{new},{KEYS}")
+    with mail.world.acme_scope():  # meanwhile all of them open
+        opened = [stored_password(row) for row in rows(mail)]
+    assert opened == [PASSWORD] * 5
+    assert rotate(mail, f"{new},{KEYS}").renewed == {"mail_servers": 3}
+
+
+def test_two_at_once_do_each_row_once(mail: Mail, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sealed, "BATCH", 3)
+    drafts(mail, 12)
+    new = new_key()
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: rotate(mail, f"{new},{KEYS}"), range(2)))
+    assert sum(one.renewed["mail_servers"] for one in done) == 12
+    assert [one.unreadable.total() for one in done] == [0, 0]
+    with db.system_scope("tests"):
+        assert sealed.by_key() == {new.partition(":")[0]: 12}
+
+
+def test_it_tells_keys_apart_whose_ids_differ_in_case_alone(mail: Mail):
+    _, _, secret = KEYS.partition(":")
+    mail.world.reconfigure(OWNPOST_ENCRYPTION_KEYS=f"prod:{secret}")
+    drafts(mail, 1)
+    other = f"Prod:{new_key().partition(':')[2]}"
+    assert rotate(mail, f"{other},prod:{secret}").renewed == {"mail_servers": 1}
+    with db.system_scope("tests"):
+        assert sealed.by_key() == {"Prod": 1}
 
 
 def test_it_knows_every_column_that_hangs_on_a_key():

@@ -16,12 +16,6 @@ from tests.support.world import World
 
 
 @pytest.fixture
-def campaign(world: World) -> Campaign:
-    with world.acme_scope():
-        return campaigns.create(Details(name="Spring", company_name="Acme", referral_url="https://acme.example/r/"))
-
-
-@pytest.fixture
 def path(campaign: Campaign) -> str:
     return f"/campaigns/{campaign.id}/participants"
 

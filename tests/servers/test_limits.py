@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from panel import db
 from panel.accounts.models import Account
+from panel.addresses.models import OutboundAddress
 from panel.servers import service
 from panel.smtp.limits import NO_LIMITS, Limits
 from panel.smtp.presets import PRESETS, limits_for
@@ -224,6 +225,34 @@ def test_what_is_used_and_what_waits_already_take_their_part(own: Pace):
     assert found.words.startswith("100 people after 700 letters that wait already, your server allows 500 a day: done")
 
 
+def test_what_begins_at_a_set_time_is_foretold_from_there(own: Pace):
+    own.limit(per_day=500)
+    own.sent(500, ago=3600)
+    own.queue(200)
+    at = db.now() + dt.timedelta(days=3)
+    with own.mail.world.acme_scope():
+        found = service.forecast(service.route_of(own.mail.address.id), 800, at=at)
+    # By then the 200 have gone a day or more before: 500 at once, and 300 a day later.
+    assert 0.99 <= (found.done_at - at).total_seconds() / 86_400 <= 1.05
+    assert found.words.startswith("800 people, your server allows 500 a day: done")
+
+
+def test_letters_of_a_paused_blast_are_not_ahead(own: Pace):
+    own.queue(30, state="held", reason="blast_paused", held_at=db.now())
+    assert forecast(own, 30).words == "30 people: done in a minute or two"
+
+
+def test_a_server_that_has_had_enough_goes_on_when_its_quota_renews(own: Pace):
+    renews = db.now() + dt.timedelta(hours=20)
+    with own.mail.world.acme_scope():
+        server = service.for_address(own.mail.address.id)
+        assert server is not None
+        service.pause(server.id, server.version, reason="quota", until=renews, error="550 5.4.5")
+    found = forecast(own, 10)
+    assert dt.timedelta(0) <= found.done_at - renews < dt.timedelta(minutes=1)
+    assert "; your server has taken all it may for now and goes on " in found.words
+
+
 def test_without_a_limit_that_binds_it_is_a_matter_of_minutes(own: Pace):
     found = forecast(own, 2300)
     assert (found.per_day, found.binding) == (None, None)
@@ -250,3 +279,17 @@ def test_the_platform_server_lets_an_account_send_so_many_a_day(own: Pace):
     assert (found.per_day, found.binding) == (100, "day")
     assert 0.49 <= (found.done_at - db.now()).total_seconds() / 86_400 <= 0.55
     assert found.words.startswith("30 people, the platform’s server allows you 100 a day: done")
+
+
+def test_what_other_addresses_send_by_the_platform_server_takes_its_part(own: Pace):
+    with own.mail.world.acme_scope():
+        other = OutboundAddress(email="news@acme.test", confirmed_at=db.now())
+        with db.transaction() as session:
+            session.add(other)
+        found = service.forecast(service.route_of(other.id), 30)
+        assert found.words.startswith("30 people: done")
+        service.disable(own.mail.address.id, service.By())
+    own.queue(90)
+    with own.mail.world.acme_scope():
+        found = service.forecast(service.route_of(other.id), 30)
+    assert found.words.startswith("30 people after 90 letters that wait already, the platform’s server allows you 100")

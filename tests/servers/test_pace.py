@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from panel import db, queue
 from panel.addresses import service as addresses
@@ -138,10 +138,7 @@ def test_a_full_server_rests(own: Pace):
     allowance = own.take(5)
     assert allowance.granted == 0
     assert own.rests_until() == allowance.again_at
-    with db.system_scope("tests") as session:
-        assert own.mail.world.acme.id not in service.resting(), "the letter to confirm the address is due there"
-        with db.transaction():
-            session.execute(delete(Delivery))
+    with db.system_scope("tests"):
         lanes = service.resting()
     # It is the account's default address too, so letters that name none take its lane.
     assert lanes == {own.mail.address.id: allowance.again_at, own.mail.world.acme.id: allowance.again_at}
@@ -260,12 +257,13 @@ def test_one_at_a_time_counts_anew(own: Pace, redis_client: redis.Redis):
     assert route.server_id is not None
     assert route.server_version is not None
     counter = Counter(server_id=route.server_id, version=route.server_version)
-    assert counter.may_count()
+    turn = counter.may_count()
+    assert turn
     waits = own.take(5)
     assert waits.granted == 0
     assert waits.again_at is not None
     assert waits.again_at < db.now() + dt.timedelta(seconds=2)
-    counter.counted()
+    counter.counted(turn)
     assert own.take(5).granted == 5
 
 

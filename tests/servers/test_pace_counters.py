@@ -16,6 +16,7 @@ from panel.servers import windows
 from panel.servers.counters import Check, Counter, Lost, Taken
 from panel.servers.windows import WINDOWS
 from panel.smtp.limits import Limits
+from tests.servers.pacing import put
 
 BEGIN = 1_800_000_000.25
 
@@ -33,14 +34,14 @@ def counter(redis_client: redis.Redis, redis_url: str) -> Iterator[Counter]:
     """Counts of nothing yet."""
     queue.configure(redis_url)
     made = Counter(server_id=uuid.uuid4(), version=1, now=BEGIN)
-    made.replace({}, grants=None, check_in=None)
+    put(made, {})
     yield made
     queue.prompt_connection().close()
 
 
 def fresh(counter: Counter) -> Counter:
     made = replace(counter, server_id=uuid.uuid4())
-    made.replace({}, grants=None, check_in=None)
+    put(made, {})
     return made
 
 
@@ -53,7 +54,7 @@ def taken(counter: Counter, wanted: int, some: Limits) -> Taken:
             case Check() as check:
                 look = counter.look()
                 assert look is not None
-                assert counter.replace(look[1], grants=check.grants, check_in=None)
+                assert counter.replace(look[1], after=check, check_in=None)
             case Lost():
                 pytest.fail("the counts were lost")
 
@@ -134,7 +135,7 @@ def test_what_is_given_back_may_be_taken_again(counter: Counter):
 def test_what_was_taken_from_other_counts_is_not_given_back(counter: Counter):
     some = Limits(per_day=10)
     old = taken(counter, 4, some)
-    counter.replace({86_400: {windows.DAY.bucket(BEGIN): 4}}, grants=None, check_in=None)
+    put(counter, {86_400: {windows.DAY.bucket(BEGIN): 4}})
     assert not counter.give_back(4, old.made)
     assert taken(counter, 10, some).granted == 6
 
@@ -163,7 +164,7 @@ def test_a_full_window_is_checked_before_it_is_believed_for_long(counter: Counte
     assert isinstance(check, Check)
     # Only one is asked to compare; the others go on.
     assert isinstance(later.take(1, some), Taken)
-    assert later.replace({86_400: {windows.DAY.bucket(BEGIN): 3}}, grants=check.grants, check_in=None)
+    assert later.replace({86_400: {windows.DAY.bucket(BEGIN): 3}}, after=check, check_in=None)
     assert taken(later, 5, some).granted == 2
 
 
@@ -173,8 +174,64 @@ def test_a_comparison_that_came_late_changes_nothing(counter: Counter):
     check = replace(counter, now=BEGIN + 901).take(1, some)
     assert isinstance(check, Check)
     assert taken(counter, 2, some).granted == 2
-    assert not counter.replace({}, grants=check.grants, check_in=None)
+    assert not counter.replace({}, after=check, check_in=None)
     assert taken(counter, 5, some).granted == 1
+
+
+def test_a_comparison_with_counts_that_were_lost_meanwhile_changes_nothing(counter: Counter, redis_client: redis.Redis):
+    some = Limits(per_day=5)
+    taken(counter, 2, some)
+    check = replace(counter, now=BEGIN + 901).take(1, some)
+    assert isinstance(check, Check)
+    redis_client.flushall()
+    put(counter, {86_400: {windows.DAY.bucket(BEGIN): 2}})
+    # As many grants as the lost counts had seen.
+    assert taken(counter, 2, some).granted == 2
+    assert not counter.replace({}, after=check, check_in=None)
+    assert taken(counter, 5, some).granted == 1
+
+
+def test_one_that_counted_before_redis_lost_its_turn_changes_nothing(counter: Counter, redis_client: redis.Redis):
+    some = Limits(per_day=5)
+    redis_client.flushall()
+    early = counter.may_count()
+    assert early
+    assert counter.may_count() is None
+    redis_client.flushall()
+    assert not counter.replace({}, after=early, check_in=None)
+    put(counter, {86_400: {windows.DAY.bucket(BEGIN): 1}})
+    assert taken(counter, 3, some).granted == 3
+    # Whoever began before knows nothing of those three.
+    assert not counter.replace({}, after=early, check_in=None)
+    assert taken(counter, 5, some).granted == 1
+
+
+def test_a_turn_that_began_when_somebody_had_just_counted_changes_nothing(counter: Counter):
+    some = Limits(per_day=5)
+    turn = counter.may_count()
+    assert turn
+    assert taken(counter, 3, some).granted == 3
+    assert not counter.replace({}, after=turn, check_in=None)
+    assert taken(counter, 5, some).granted == 2
+
+
+def test_whoever_forgets_the_counts_ends_the_turn_of_who_may_have_read_too_early(counter: Counter):
+    counter.forget()
+    turn = counter.may_count()
+    assert turn
+    counter.forget()
+    assert not counter.replace({}, after=turn, check_in=None)
+
+
+def test_nobody_ends_the_turn_of_somebody_else(counter: Counter, redis_client: redis.Redis):
+    early = counter.may_count()
+    assert early
+    redis_client.flushall()
+    later = counter.may_count()
+    assert later
+    counter.counted(early)
+    assert counter.may_count() is None
+    assert counter.replace({}, after=later, check_in=None)
 
 
 def test_counts_expire(counter: Counter, redis_client: redis.Redis):

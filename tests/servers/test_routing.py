@@ -47,6 +47,17 @@ def test_no_address_named_means_the_default_one(mail: Mail, real: RealServer) ->
         assert service.route_of(uuid.uuid4()).address_id == mail.address.id
 
 
+def test_all_routes_at_once_are_those_that_are_found_one_by_one(mail: Mail, real: RealServer) -> None:
+    mail.saved(real.port)
+    with mail.world.acme_scope(), mail.world.app.test_request_context():
+        other = addresses.add(email="other@acme.test", display_name="")
+        found = service.routes()
+        assert found == {one: service.route_of(one) for one in (None, mail.address.id, other.id)}
+        assert {found[None].kind, found[other.id].kind} == {"own", "platform"}
+    with mail.world.app.app_context(), db.account_scope(mail.world.other.id):
+        assert service.routes() == {None: service.route_of(None)}
+
+
 def test_an_account_without_addresses_goes_by_the_platform(mail: Mail) -> None:
     with mail.world.app.app_context(), db.account_scope(mail.world.other.id):
         route = service.route_of(None)

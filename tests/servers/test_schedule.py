@@ -17,6 +17,7 @@ from panel.servers.counters import Check, Counter, Taken
 from panel.servers.schedule import done
 from panel.servers.windows import DAY, HOUR, MINUTE, WINDOWS, Counts
 from panel.smtp.limits import Limits
+from tests.servers.pacing import put
 
 BEGIN = 1_800_000_000.0
 FAST = 1000.0
@@ -85,7 +86,7 @@ def test_what_it_reckons_without_playing_it_through_is_near(count: int, some: Li
 def test_it_foretells_what_the_counters_let_go(redis_client: redis.Redis, redis_url: str, count: int, some: Limits):
     queue.configure(redis_url)
     counter, now, left = Counter(server_id=uuid.uuid4(), version=1, now=BEGIN), BEGIN, count
-    counter.replace({}, grants=None, check_in=None)
+    put(counter, {})
     while left:
         here = replace(counter, now=now)
         match here.take(left, some):
@@ -93,10 +94,10 @@ def test_it_foretells_what_the_counters_let_go(redis_client: redis.Redis, redis_
                 left -= granted
                 if left and again_at is not None:
                     now = again_at
-            case Check(grants=grants):
+            case Check() as check:
                 look = here.look()
                 assert look is not None
-                here.replace(look[1], grants=grants, check_in=None)
+                here.replace(look[1], after=check, check_in=None)
     assert done(count, limits=some, counts={}, now=BEGIN, speed=1e6).at == pytest.approx(now, abs=2)
 
 

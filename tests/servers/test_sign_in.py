@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,18 @@ REFUSED = Outcome(
 )
 AWAY = Outcome(
     verdict=Verdict.TEMPORARY, about=About.SERVER, phase=Phase.CONNECT, failure=FailureCode.CONNECT_FAILED
+)  # fmt: skip
+HUNG_UP = Outcome(
+    verdict=Verdict.NOT_SENT, about=About.SERVER, phase=Phase.AUTH, failure=FailureCode.PROTOCOL_ERROR
+)  # fmt: skip
+LATER = Outcome(
+    verdict=Verdict.TEMPORARY, about=About.CREDENTIALS, phase=Phase.AUTH, failure=FailureCode.AUTH_TEMPORARY, code=454
+)
+FULL = Outcome(
+    verdict=Verdict.TEMPORARY, about=About.SERVER, phase=Phase.AUTH, failure=FailureCode.SERVER_BUSY, code=432
+)
+NO_TLS = Outcome(
+    verdict=Verdict.PERMANENT, about=About.SERVER, phase=Phase.AUTH, failure=FailureCode.AUTH_NEEDS_TLS
 )  # fmt: skip
 
 
@@ -135,6 +148,57 @@ def test_what_ended_otherwise_is_no_longer_counted_and_never_below_nothing(own: 
         servers.sign_in_ended(route)
     assert own.row().auth_tries == 0
     assert own.may()
+
+
+def _end(own: Own, outcome: Outcome) -> None:
+    with own.scope() as route:
+        assert servers.may_sign_in(route)
+        servers.sign_in_ended(route, outcome)
+
+
+@pytest.mark.parametrize("outcome", [HUNG_UP, LATER], ids=["hung up", "later"])
+@pytest.mark.parametrize("proven", [False, True], ids=["never worked", "worked before"])
+def test_a_password_that_was_not_answered_three_times_rests_for_an_hour(
+    own: Own, outcome: Outcome, proven: bool
+) -> None:
+    if proven:
+        own.succeed()
+    own.set(failures_in_a_row=5)
+    for _ in range(3):
+        _end(own, outcome)
+    assert not own.may()
+    own.set(auth_tried_at=db.clock(-3590))
+    assert not own.may()
+    own.set(auth_tried_at=db.clock(-3601))
+    _end(own, outcome)
+    assert own.row().auth_tries == 1
+
+
+def test_a_success_forgets_what_had_no_answer(own: Own) -> None:
+    own.set(failures_in_a_row=5)
+    _end(own, HUNG_UP)
+    _end(own, LATER)
+    own.succeed()
+    assert own.row().auth_tries == 0
+
+
+@pytest.mark.parametrize("outcome", [FULL, NO_TLS, AWAY], ids=["too many connections", "not said", "not reached"])
+def test_what_says_nothing_of_the_password_is_not_counted(own: Own, outcome: Outcome) -> None:
+    own.set(failures_in_a_row=5)
+    for _ in range(4):
+        _end(own, outcome)
+    assert own.row().auth_tries == 0
+
+
+def test_a_rest_is_as_long_as_the_password_may_not_be_tried(own: Own) -> None:
+    tried = db.now() - dt.timedelta(minutes=10)
+    rests = {"state": "paused", "paused_reason": "server", "failures_in_a_row": 7, "auth_tries": 3}
+    own.set(**rests, paused_until=db.clock(-1), auth_tried_at=tried)
+    own.post.world.tick()
+    assert (own.row().state, own.row().paused_until) == ("paused", tried + dt.timedelta(hours=1))
+    own.set(paused_until=db.clock(-1), auth_tried_at=db.clock(-3601))
+    own.post.world.tick()
+    assert own.row().state == "ready"
 
 
 def test_no_sign_in_while_it_rests_nor_with_settings_that_are_gone(own: Own) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 import redis
 
 from panel import db
@@ -12,6 +15,7 @@ from panel.servers import service, tries
 from panel.smtp.outcome import About, FailureCode, Outcome, Phase, Verdict
 from tests.servers.conftest import PASSWORD, USERNAME, Mail, result
 from tests.support.mailserver import MailServer as RealServer
+from tests.support.mailserver import Peer
 
 WRONG = "canary-wrong-password"
 NO_ENTRY = Outcome(
@@ -70,6 +74,23 @@ def test_a_refused_password_is_tried_five_times_an_hour(mail: Mail, real: RealSe
     assert result(mail.browser.get(again.location).get_data(as_text=True)) == "ok"
 
 
+@pytest.mark.parametrize("reply", ["454 4.7.0 Temporary authentication failure", ""], ids=["later", "hung up"])
+def test_one_that_is_not_answered_is_tried_as_often(mail: Mail, scripted: Callable[..., Any], reply: str) -> None:
+    def play(peer: Peer) -> None:
+        peer.greet("AUTH PLAIN")
+        peer.hear("AUTH")
+        if reply:
+            peer.say(reply)
+            peer.hear("QUIT")
+
+    with scripted(play) as server:
+        answers = [mail.press("test", server.port, security="none").status_code for _ in range(6)]
+        server.finish()
+        heard = [line for line in server.heard if line.startswith(b"AUTH")]
+    assert answers == [303] * 5 + [429]
+    assert len(heard) == 5
+
+
 def test_tests_that_were_begun_at_once_try_a_refused_password_no_more_often(mail: Mail, real: RealServer) -> None:
     answers = []
     for _ in range(7):
@@ -80,7 +101,7 @@ def test_tests_that_were_begun_at_once_try_a_refused_password_no_more_often(mail
     assert real.sign_ins == 5
     last = mail.browser.get(answers[-1].location).get_data(as_text=True)
     assert result(last) == "failed"
-    assert "refused this password again and again" in last
+    assert "not taken this password again and again" in last
 
 
 def test_the_host_is_the_same_however_it_is_written(mail: Mail) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -111,3 +112,18 @@ def test_letters_end_with_the_postal_address(world: World) -> None:
         rendered = deliveries.render(outbox.get(int(number)))
     assert "1 Roastery Lane, 12345 Springfield" in rendered.text
     assert "1 Roastery Lane, 12345 Springfield" in rendered.html
+
+
+def test_each_page_of_settings_says_by_its_heading_which_one_it_is(world: World) -> None:
+    owner = world.client(world.owner)
+    pages = ("email", "account", "users", "security", "api-keys", "audit", "data")
+    headings = {re.findall(r"<h1>(.*?)</h1>", owner.get(f"/settings/{page}").text)[0] for page in pages}
+    assert len(headings) == len(pages)
+    assert "Settings" not in headings
+
+
+def test_browsers_offer_nothing_of_a_person_for_names_of_things(world: World) -> None:
+    owner = world.client(world.owner)
+    for page, name in (("/settings/email", "display_name"), ("/campaigns/new", "name")):
+        [field] = re.findall(rf'<input[^>]* name="{name}"[^>]*>', owner.get(page).text)
+        assert 'autocomplete="off"' in field

@@ -35,6 +35,12 @@ def sign_up(world: World, email: str = NEW, account_name: str = "Beans", **optio
     return browser.post("/signup", {"email": email, "account_name": account_name}, **options)
 
 
+def test_nothing_that_a_stranger_typed_stands_in_the_letter(open_world: World):
+    sign_up(open_world, account_name="Pay at evil.example")
+    [letter] = letters(open_world)
+    assert "evil" not in f"{letter.values['subject']} {letter.values['text']} {letter.values['html']}"
+
+
 def names(world: World) -> set[str]:
     with db.system_scope("tests") as session:
         return set(session.scalars(select(Account.name)))

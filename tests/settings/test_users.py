@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import select, update
 
 from panel import db
-from panel.accounts.models import User
+from panel.accounts import service as accounts
+from panel.accounts.models import Account, User
+from panel.addresses.service import By
 from panel.settings import invitations, service
 from panel.settings.models import Invitation
 from tests.settings.conftest import NEW_PASSWORD, audited, join, letters, link
@@ -52,7 +54,11 @@ def test_a_member_sees_people_and_changes_none(world: World) -> None:
     assert "owner@acme.test" in page
     assert "Remove" not in page
     assert "Invite" not in page
-    assert member.post(URL, {"email": NEW, "role": "owner"}).status_code == 403
+    refused = member.post(URL, {"email": NEW, "role": "owner"})
+    assert refused.status_code == 403
+    text = refused.get_data(as_text=True)
+    assert "Only an owner of the account may do this. Ask one of them." in text
+    assert "give you the role" not in text  # which would be the same once more
     assert member.post(f"{URL}/{world.member.id}/role", {"role": "owner"}).status_code == 403
     assert member.post(f"{URL}/{world.owner.id}/remove").status_code == 403
     assert letters(world) == []
@@ -65,12 +71,29 @@ def test_it_mails_a_link_by_the_platform_server(world: World) -> None:
     assert invite(world, "New@ACME.test").status_code == 303
     [letter] = letters(world)
     assert (letter.kind, letter.to_address, letter.account_id) == ("system", NEW, world.acme.id)
-    assert letter.values["subject"] == "owner@acme.test invites you to Acme on Ownpost"
+    assert letter.values["subject"] == "owner@acme.test invites you to Ownpost"
+    assert "owner@acme.test invites you" in letter.values["text"]
+    assert "owner@acme.test invites you" in letter.values["html"]
     [row] = invited(world)
     token = link(world).rpartition("/")[2]
     assert token not in (row.token_hash, str(row.id))
     assert NEW in world.client(world.owner).get(URL).get_data(as_text=True)
     assert fetch(world, NEW) is None
+
+
+@pytest.mark.parametrize("to", [NEW, "owner@other.test"])
+@pytest.mark.parametrize("login", ["owner@acme.test", "evil.example/pay@acme.test", "www.evil.example@acme.test"])
+def test_no_name_that_somebody_chose_stands_in_the_letter(world: World, to: str, login: str) -> None:
+    """Whatever was stored by earlier versions: mail programs make links of bare domains too."""
+    with world.acme_scope(), db.transaction() as session:
+        session.execute(update(Account).values(name="Pay at evil.example"))
+        session.execute(update(User).where(User.id == world.owner.id).values(name="Call evil.example", email=login))
+    with world.acme_scope(), world.app.test_request_context():
+        service.invite(to, "member", By(user_id=world.owner.id))
+    [letter] = letters(world)
+    words = f"{letter.values['subject']} {letter.values['text']} {letter.values['html']}"
+    assert "evil" not in words
+    assert ("owner@acme.test invites you" in words) == (login == "owner@acme.test")
 
 
 def test_the_link_makes_a_login_with_a_confirmed_address(world: World) -> None:
@@ -90,6 +113,17 @@ def test_the_link_makes_a_login_with_a_confirmed_address(world: World) -> None:
     assert browser.get("/campaigns").status_code == 200
     assert invited(world) == []
     assert audited(world) == [("user.invited", NEW), ("user.joined", NEW)]
+
+
+def test_somebody_signed_in_who_opens_the_link_is_told_whose_login_it_makes(world: World) -> None:
+    invite(world)
+    browser, path = world.client(world.owner), link(world)
+    assert f"{world.owner.email} is signed in" in browser.get(path).get_data(as_text=True)
+    answer = browser.submit(path, name="Nia New", password=NEW_PASSWORD)
+    assert (answer.status_code, answer.location) == (303, "/")
+    home = browser.get("/").get_data(as_text=True)
+    assert f"The login of {NEW} is ready. Here {world.owner.email} is signed in: sign out to use it." in home
+    assert "Sign in</a>" not in browser.get(path).get_data(as_text=True)
 
 
 def test_the_link_works_once(world: World) -> None:
@@ -253,7 +287,39 @@ def test_it_invites_only_so_many(world: World) -> None:
     assert len(letters(world)) == 10
 
 
+def test_it_fills_nobodys_inbox_whichever_account_invites(world: World) -> None:
+    acme, other = world.client(world.owner), world.client(world.stranger)
+    spellings = (NEW, "NEW@acme.test", "new+two@acme.test")
+    assert [acme.submit(URL, email=email, role="member").status_code for email in spellings] == [303] * 3
+    answers = [other.submit(URL, email=NEW, role="member") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [303, 303, 429]
+    assert f"{NEW} has been mailed often enough for now. Try again in 24 hours." in answers[-1].text
+    [first, *_] = invited(world)
+    assert acme.post(f"{URL}/invitations/{first.id}/resend").status_code == 429
+    assert len(letters(world)) == 5
+    assert acme.submit(URL, email="another@acme.test", role="member").status_code == 303
+
+
 # ---- Roles and leaving
+
+
+@pytest.mark.parametrize("action", ["role", "remove"])
+def test_whoever_is_removed_or_owner_no_more_takes_their_invitations_along(world: World, action: str) -> None:
+    owner = world.client(world.owner)
+    owner.post(f"{URL}/{world.member.id}/role", {"role": "owner"})
+    for email in (NEW, "second@acme.test"):
+        invite(world, email, "owner", user=world.member)
+    theirs = link(world)
+    invite(world, "third@acme.test")
+    # Of one that somebody else has sent again, the link is theirs.
+    again = next(one for one in invited(world) if one.email == NEW)
+    owner.post(f"{URL}/invitations/{again.id}/resend")
+    with world.acme_scope(), db.transaction():
+        accounts.forget_in_log("second@acme.test")  # as when a participant of that address is deleted
+    assert owner.post(f"{URL}/{world.member.id}/{action}", {"role": "member"}).status_code == 303
+    assert {one.email for one in invited(world)} == {NEW, "third@acme.test"}
+    assert world.client().get(theirs).status_code == 404
+    assert ("user.invitation_withdrawn", "second@acme.test") in audited(world)
 
 
 def test_it_changes_a_role_from_the_next_click_on(world: World) -> None:

@@ -17,7 +17,7 @@ from panel.outbox.models import Delivery
 from panel.signin import service
 from panel.signin.models import RecoveryCode, TotpKey
 from tests.signin.kit import codes_of, give_password, set_up_app, totp
-from tests.support.world import PASSWORD, World
+from tests.support.world import PASSWORD, Browser, World
 
 STEP = 30
 
@@ -177,6 +177,47 @@ def test_it_shows_the_key_only_until_it_is_set_up(world: World):
         assert give_password(world, world.owner).post("/login/second", {"code": totp(secret)}).status_code == 303
 
 
+def key_shown(browser: Browser) -> str | None:
+    """The key on the page that sets an app up; None where the way leads back."""
+    answer = browser.get("/settings/security/authenticator")
+    found = re.search(r"<code>([A-Z2-7]{32})</code>", answer.get_data(as_text=True))
+    assert bool(found) == (answer.location != "/settings/security")
+    return found[1] if found else None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+class TestKeyThatNobodyConfirmed:
+    def test_it_is_of_the_sign_in_that_asked_for_it(self, world: World):
+        here, there = world.client(world.owner), world.client(world.owner)
+        here.post("/settings/security/authenticator")
+        secret = key_shown(here)
+        assert secret
+        assert key_shown(there) is None
+        there.post("/settings/security/authenticator/confirm", {"code": totp(secret)})
+        assert not there.get("/settings/security").get_data(as_text=True).count("Remove the app")
+
+    def test_it_is_shown_and_taken_for_ten_minutes(self, world: World):
+        browser = world.client(world.owner)
+        browser.post("/settings/security/authenticator")
+        secret = key_shown(browser)
+        with time_machine.travel(time.time() + 9 * 60):
+            assert key_shown(browser) == secret
+        with time_machine.travel(time.time() + 601):
+            assert key_shown(browser) is None
+            answer = browser.post("/settings/security/authenticator/confirm", {"code": totp(secret)})
+            assert answer.location == "/settings/security"
+            assert "for ten minutes" in browser.get("/settings/security").get_data(as_text=True)
+            set_up_app(browser)
+
+    def test_it_is_not_shown_when_the_password_was_given_a_while_ago(self, world: World):
+        browser = world.client(world.owner)
+        with time_machine.travel(time.time() + 14 * 60):
+            browser.post("/settings/security/authenticator")
+            assert key_shown(browser)
+        with time_machine.travel(time.time() + 16 * 60):
+            assert key_shown(browser) is None
+
+
 def test_it_changes_nothing_until_a_code_has_proved_the_app(world: World):
     browser = world.client(world.owner)
     browser.post("/settings/security/authenticator")
@@ -212,12 +253,14 @@ def test_it_signs_out_everywhere_else_when_it_is_added_and_removed(world: World)
 def test_it_tells_the_person_and_the_audit_log(world: World):
     browser = world.client(world.owner)
     set_up_app(browser)
+    browser.post("/settings/security/recovery-codes")
     browser.post("/settings/security/authenticator/remove")
     with world.acme_scope() as session:
         letters = [letter.values for letter in session.query(Delivery).order_by(Delivery.id)]
         actions = {entry.action for entry in session.query(AuditEntry)}
         assert len(session.query(RecoveryCode).all()) == 0
-    assert ["was added" in letters[0]["text"], "was removed" in letters[1]["text"]] == [True, True]
+    told = ["was added", "New recovery codes were made", "was removed"]
+    assert [words in letter["text"] for words, letter in zip(told, letters, strict=True)] == [True] * 3
     assert {"authenticator.added", "authenticator.removed", "recovery_codes.made"} <= actions
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import html
 import json
 import re
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 import time_machine
 from werkzeug.test import TestResponse
 
+from panel import db
 from panel.signin import passkeys
 from panel.signin.models import Passkey
 from tests.signin.kit import SoftPasskey, codes_of, give_password
@@ -79,6 +85,86 @@ def test_it_takes_an_answer_once(panel: World):
     assert browser.post("/login/second", {"credential": answer}).status_code == 303
     again = give_password(panel, panel.owner)
     assert again.post("/login/second", {"credential": answer}).status_code == 422
+
+
+@contextmanager
+def cookie_kept(browser: Browser) -> Iterator[None]:
+    """The browser's session is afterwards what it was before: somebody kept a copy of its cookie."""
+    kept = browser.client.get_cookie("ownpost").value
+    yield
+    browser.client.set_cookie("ownpost", kept)
+
+
+def test_it_takes_an_answer_once_also_with_the_cookie_of_before(panel: World):
+    key = passkey()
+    add(panel.client(panel.owner), key)
+    key.count = -1  # as of a passkey that is on several devices, which counts nothing: always 0
+    browser = give_password(panel, panel.owner)
+    answer = key.get(options(browser.get("/login/second")))
+    with cookie_kept(browser):
+        assert browser.post("/login/second", {"credential": answer}).status_code == 303
+    assert browser.post("/login/second", {"credential": answer}).status_code == 422
+    assert not browser.signed_in()
+
+
+def test_it_lets_one_in_of_several_who_send_an_answer_at_once(panel: World):
+    key = passkey()
+    add(panel.client(panel.owner), key)
+    key.count = -1
+    browser = give_password(panel, panel.owner)
+    answer = key.get(options(browser.get("/login/second")))
+    copies = [Browser(panel.app.test_client()) for _ in range(4)]
+    for copy in copies:
+        copy.client.set_cookie("ownpost", browser.client.get_cookie("ownpost").value)
+        copy._token = browser._token
+    start = threading.Barrier(len(copies))
+
+    def one(copy: Browser) -> int:
+        start.wait(20)
+        return copy.post("/login/second", {"credential": answer}).status_code
+
+    with ThreadPoolExecutor(len(copies)) as pool:
+        assert sorted(pool.map(one, copies)) == [303, 422, 422, 422]
+
+
+def test_it_takes_the_next_answer_of_a_passkey_that_counts_nothing(panel: World):
+    key = passkey()
+    add(panel.client(panel.owner), key)
+    for _ in range(2):
+        key.count = -1
+        browser = give_password(panel, panel.owner)
+        answer = key.get(options(browser.get("/login/second")))
+        assert browser.post("/login/second", {"credential": answer}).status_code == 303
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_takes_an_answer_once_also_where_clocks_differ(panel: World):
+    """The machine that asked is ahead of the one that takes the answer."""
+    key = passkey()
+    add(panel.client(panel.owner), key)
+    key.count = -1
+    where = passkeys.site("http://localhost:8000")
+    with panel.acme_scope():
+        asked = passkeys.ask_for_one(panel.owner.id, where)
+        challenge = passkeys.Challenge(asked.challenge, db.now() + dt.timedelta(seconds=5))
+        answer = key.get(json.loads(asked.options))
+        taken = [passkeys.takes(panel.owner.id, where, challenge=challenge, answer=answer) for _ in range(2)]
+    assert taken == [True, False]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_it_adds_a_passkey_once_also_with_the_cookie_of_before(panel: World):
+    browser, key = panel.client(panel.owner), passkey()
+    asked = options(browser.post(f"{BASE}/new", {"name": "x"}))
+    form = {"credential": key.create(asked), "name": "x"}
+    with cookie_kept(browser):
+        assert len(codes_of(browser.post(BASE, form))) == 10
+        with panel.acme_scope() as session:
+            session.delete(session.query(Passkey).one())
+            session.commit()
+    browser.post(BASE, form)
+    with panel.acme_scope() as session:
+        assert session.query(Passkey).all() == []
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

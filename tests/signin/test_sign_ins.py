@@ -33,6 +33,12 @@ def test_it_shows_where_somebody_is_signed_in(world: World):
     assert len(others(page)) == 1
 
 
+def test_its_buttons_say_which_one_they_end(world: World):
+    world.client(world.owner)
+    page = world.client(world.owner).get(PAGE).get_data(as_text=True)
+    assert re.search(r'aria-label="Sign out [^"<>]+, since \d{1,2} \w{3} \d{4}, \d\d:\d\d">', page)
+
+
 def test_it_ends_one_of_them(world: World):
     here, there, third = (world.client(world.owner) for _ in range(3))
     with world.acme_scope() as session:

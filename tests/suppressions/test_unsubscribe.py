@@ -96,7 +96,12 @@ def test_it_knows_no_link_that_was_made_up(
     world: World, reader: FlaskClient, token: str, change: object, path: str
 ) -> None:
     assert callable(change)
-    assert reader.get(f"/{path}/{change(token)}").status_code == 404
+    answer = reader.get(f"/{path}/{change(token)}")
+    assert answer.status_code == 404
+    # A reader of letters knows nothing of the panel: the page says what to do, and leads nowhere else.
+    assert "This link does not work" in answer.text
+    assert "Open it from the letter again" in answer.text
+    assert "<a " not in answer.text.partition("<main")[2]
 
 
 def test_it_knows_nobody_who_is_gone(world: World, reader: FlaskClient, robin: Participant, token: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 
 import pytest
+import time_machine
+from limits import parse
 
-from panel import rates
+from panel import rates, windows
 from panel.web import limits
 from tests.support.redisserver import RedisServer
 from tests.support.world import World
@@ -60,6 +62,44 @@ def test_it_looks_without_counting(world: World):
         assert [rates.spent("1/minute", "x") for _ in range(3)] == [None] * 3
         assert rates.hit("1/minute", "x") is None
         assert 1 <= rates.spent("1/minute", "x") <= 60
+
+
+class TestWindows:
+    """What this process keeps count of by itself."""
+
+    RATE = parse("3/minute")
+
+    def test_it_lets_as_many_pass_as_the_rate_says(self):
+        kept = windows.Windows()
+        with time_machine.travel(1_000_000.0, tick=False) as clock:
+            assert [kept.hit(self.RATE, ("x",)) for _ in range(3)] == [None] * 3
+            clock.shift(20)
+            assert kept.hit(self.RATE, ("x",)) == 40
+            assert kept.hit(self.RATE, ("y",)) is None
+            clock.shift(40)
+            assert kept.hit(self.RATE, ("x",)) is None
+
+    def test_it_takes_back(self):
+        kept = windows.Windows()
+        for _ in range(3):
+            kept.note(self.RATE, ("x",))
+        kept.give_back(self.RATE, ("x",))
+        assert [kept.hit(self.RATE, ("x",)) is None for _ in range(2)] == [True, False]
+        kept.forget(self.RATE, ("x",))
+        assert kept.hit(self.RATE, ("x",)) is None
+
+    def test_it_has_room_for_so_many_of_each_kind(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(windows, "MOST", 10)
+        kept = windows.Windows()
+        for who in ("code", "mine"), ("name", "first"), ("name", "watched"):
+            for _ in range(3):
+                kept.hit(self.RATE, who)
+        for number in range(100):
+            kept.hit(self.RATE, ("name", str(number)))
+            assert kept.hit(self.RATE, ("name", "watched")) is not None
+        assert {kind: len(held) for kind, held in kept._kinds.items()} == {"code": 1, "name": 10}
+        assert kept.hit(self.RATE, ("code", "mine")) is not None
+        assert kept.hit(self.RATE, ("name", "first")) is None
 
 
 @pytest.mark.parametrize(

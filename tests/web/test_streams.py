@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from flask import Response
+from flask import Response, session
+from sqlalchemy import event
 
-from panel import live
+from panel import db, live
+from panel.signin import signins
 from panel.web import sse
 from tests.support.world import World
 
@@ -17,7 +19,8 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Response]]:
-    """Answers to be closed in the end. Nobody else's are open."""
+    """Answers to be closed in the end. Nobody else's are open, and nobody is asked whether they are signed in."""
+    monkeypatch.setattr(sse, "ASK_EVERY", 600.0)
     monkeypatch.setattr(sse, "_places", sse._Places())
     answers: list[Response] = []
     yield answers
@@ -25,8 +28,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Response]]:
         answer.close()
 
 
-def opens(world: World, account_id: uuid.UUID, opened: list[Response]) -> Response:
+def opens(world: World, account_id: uuid.UUID, opened: list[Response], sign_in: str = "made up") -> Response:
     with world.app.test_request_context():
+        session["sign_in_id"] = sign_in
         answer = sse.stream(account_id, "a-task", lambda snapshot: f"<p>{snapshot.data['words']}</p>")
     opened.append(answer)
     return answer
@@ -65,3 +69,33 @@ def test_a_stream_ends_in_time_to_be_asked_for_again(
         live.publish(world.acme.id, "a-task", {"words": "third"}, over=True)
     monkeypatch.setattr(sse, "LONGEST", 300.0)
     assert "event: done" in opens(world, world.acme.id, opened).get_data(as_text=True)
+
+
+def publish(world: World, words: str, *, over: bool = False) -> None:
+    with world.app.app_context():
+        live.publish(world.acme.id, "a-task", {"words": words}, over=over)
+
+
+def test_a_stream_ends_soon_after_the_sign_in(
+    world: World, opened: list[Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "ASK_EVERY", 0.0)
+    owner = world.client(world.owner)
+    with world.acme_scope():
+        (signed_in,) = signins.of(world.owner.id)
+    events = iter(opens(world, world.acme.id, opened, signed_in.id).response)
+    publish(world, "while they are here")
+    assert [next(events), next(events)][1].count("while they are here") == 1
+    owner.post("/logout")
+    publish(world, "after they went")
+    assert list(events) == []
+
+
+def test_a_stream_does_not_ask_the_database_for_every_event(world: World, opened: list[Response]) -> None:
+    answer = opens(world, world.acme.id, opened)
+    for number in range(20):
+        publish(world, f"step {number}", over=number == 19)
+    asked: list[str] = []
+    event.listen(db.engine(), "before_cursor_execute", lambda _c, _cursor, statement, *_: asked.append(statement))
+    assert answer.get_data(as_text=True).count("<p>step") == 20
+    assert asked == []

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from panel.message.addresses import (
     InvalidAddress,
     InvalidHeaderText,
+    Normaliser,
     body_text,
     canonical,
     check_header_text,
@@ -153,3 +154,33 @@ def test_it_leaves_only_newlines_as_breaks_in_a_body(text: str):
     body = body_text(text)
     assert body.encode().decode() == body
     assert len(body.splitlines()) == len(body.removesuffix("\n").split("\n")) - (not body)
+
+
+_LOCAL = st.text("aB9._+-", max_size=70) | st.text(max_size=4)
+_DOMAIN = st.text("aB9.-", max_size=70) | st.sampled_from(
+    [
+        "Example.com",
+        "acme.test",
+        "localhost",
+        "a.invalid",
+        "b\u00fccher.example",
+        "xn--a.example",
+        "a.b",
+        "a.1",
+        "[127.0.0.1]",
+    ]
+)
+
+
+@given(local=_LOCAL, domain=_DOMAIN)
+@settings(max_examples=400)
+def test_it_says_the_same_of_one_address_and_of_many(local: str, domain: str):
+    def verdict(of: object) -> str:
+        try:
+            return of(f"{local}@{domain}")  # type: ignore[operator]  # either is one
+        except InvalidAddress as refused:
+            return f"refused: {refused}"
+
+    many = Normaliser()
+    assert verdict(many) == verdict(normalise)
+    assert verdict(many) == verdict(normalise)  # now that it knows the domain

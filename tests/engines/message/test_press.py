@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from email.utils import format_datetime
+from html import escape
 
 import pytest
 from hypothesis import given, settings
@@ -325,7 +326,8 @@ def test_it_avoids_a_boundary_that_occurs_in_a_body(source: str, value: str, par
 
 
 @pytest.mark.parametrize(
-    "source", [f"{LINK}\n{WORDS * 6}{{{{ company.name }}}}", "{{ unsubscribe_url }}", f"{WORDS * 6}x{LINK}y"]
+    "source",
+    [f"{LINK}\n{WORDS * 6}{{{{ company.name }}}}", "{{ unsubscribe_url }}", f"{WORDS * 6}Stop <{LINK}>.\n{WORDS}"],
 )
 def test_it_leaves_the_footer_out_where_the_link_is(source: str):
     one = version(text=source)
@@ -335,9 +337,32 @@ def test_it_leaves_the_footer_out_where_the_link_is(source: str):
     assert "1 Main Street, 12345 Town" in html
 
 
+@pytest.mark.parametrize("around", ["", "{% if company.name %}a{% endif %}\n", f"{WORDS * 6}<p></p>\n"])
+@pytest.mark.parametrize(
+    ("html", "is_seen"),
+    [
+        ('<p><a href="{{ unsubscribe_url | link }}">Stop</a></p>', True),
+        ('<p style="display:none"><a href="{{ unsubscribe_url | link }}">Stop</a></p>', False),
+        ('<img alt="{{ unsubscribe_url }}">', False),
+        (f'<a href="{escape(LINK)}">Stop</a>', True),
+        (f"<p>{escape(LINK)}</p>", False),
+    ],
+)
+def test_it_puts_the_footer_where_the_link_is_not_seen(html: str, around: str, is_seen: bool):
+    one = version(html=f"{around}{html}{around}\n")
+    _, _, made = read(assert_same(one, {"unsubscribe_url": LINK, "company.name": "Acme"}, footer=FOOTER))
+    assert ("1 Main Street" in made) != (is_seen)
+
+
 @pytest.mark.parametrize(
     "source",
-    [f"{LINK[:-2]}\n{WORDS * 6}{{{{ company.name }}}}", f"{LINK.upper()}\n{WORDS * 6}", f"{LINK[:9]}\n{LINK[9:]}"],
+    [
+        f"{LINK[:-2]}\n{WORDS * 6}{{{{ company.name }}}}",
+        f"{LINK.upper()}\n{WORDS * 6}",
+        f"{LINK[:9]}\n{LINK[9:]}",
+        f"{WORDS * 6}x{LINK}y\n{WORDS * 6}",
+        f"{LINK}{{{{ company.name }}}}",
+    ],
 )
 def test_it_puts_the_footer_where_only_a_part_of_the_link_is(source: str):
     _, text, _ = read(assert_same(version(text=source), {"company.name": "Acme"}, footer=FOOTER))

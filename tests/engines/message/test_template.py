@@ -364,6 +364,21 @@ def test_it_encodes_values_inside_a_link_once():
     assert letter.text == f"x <{unescape(encoded)}> f+1@b.example\n"
 
 
+@pytest.mark.parametrize(
+    ("tag", "written"),
+    [
+        ("{{ friend.first_name | url_encode }}", "a%26b%3D1"),
+        ("{{ friend.first_name | url_encode -}}", "a%26b%3D1"),
+        ('{{ friend.first_name | default: "url_encode" }}', "a%26b%3D1"),
+        ("{{ friend.first_name | default: '| url_encode' }}", "a%26b%3D1"),
+        ("{{ friend.first_name | url_encode | downcase }}", "a%2526b%253d1"),
+    ],
+)
+def test_what_stands_in_a_link_is_encoded_last_whatever_else_is_done_to_it(tag: str, written: str):
+    letter = rendered(f"<a href='https://a.example/?n={tag}'>x</a>", {"friend.first_name": "a&b=1"})
+    assert f'<a href="https://a.example/?n={written}">x</a>' in letter.html
+
+
 # -- rendering -------------------------------------------------------------------------------------------------------
 
 
@@ -516,6 +531,7 @@ HOSTILE = {
 HARMLESS = {
     "many attributes": "<p " + " ".join(f"a{i}" for i in range(15_000)) + ">x</p>",
     "deep brackets in a style": f"<p style='color:{'(' * 95_000}'>x</p>",
+    "blanks in a style": f"<p style='font-family:\"{' ' * 90_000}!\"'><a href='{{{{ unsubscribe_url }}}}'>Stop</a></p>",
     "deep selectors": f"<style>{':is(' * 3_900}p{')' * 3_900}{{color:red}}</style><p>x",
     "as much as is allowed": "<p>{{ company.name }}</p>" * 300,
     "conditions": "{% if company.name %}<p>x</p>{% endif %}" * 150,

@@ -63,6 +63,27 @@ def test_it_ends_the_wait_for_a_greeting() -> None:
         canceled_while(client, watcher, Step.GREETING, client.open)
 
 
+@pytest.mark.parametrize("security", ["none", "tls"])
+def test_it_has_timed_out_when_it_is_ended_as_late(security: str) -> None:
+    watcher = Watcher()
+
+    def end() -> None:
+        watcher.wait_until_running(Step.TLS if security == "tls" else Step.GREETING)
+        client.abort(late=True)
+        client.abort()
+
+    with ScriptedServer(Peer.stall) as server:
+        client = session(server.port, security=security, timeouts=PATIENT, observer=watcher)
+        thread = threading.Thread(target=end)
+        began = time.monotonic()
+        thread.start()
+        with client, pytest.raises(SmtpFailure) as caught:
+            client.open()
+        thread.join()
+    assert time.monotonic() - began < 3
+    assert caught.value.outcome.failure is FailureCode.TIMED_OUT
+
+
 def test_it_ends_a_tls_handshake() -> None:
     watcher = Watcher()
     with (

@@ -13,8 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
+from panel.sandbox.certificates import Authority
 from panel.smtp.authorities import MAX_PEM, PrivateKeyGiven, described, read_authorities
 from panel.smtp.destination import DestinationPolicy
 from panel.smtp.outcome import FailureCode, SmtpFailure
@@ -107,6 +108,16 @@ def test_it_trusts_a_certificate_that_has_signed_itself() -> None:
     assert code(other, text) is FailureCode.CERTIFICATE_UNTRUSTED
 
 
+@pytest.mark.parametrize("kind", [0x81, 0x82, 0x86], ids=["mailbox", "host", "url"])
+def test_it_trusts_none_with_a_name_that_is_no_text(kind: int) -> None:
+    names = b"\x82\x09localhost" + bytes([kind]) + b"\x02\xff\xfe"
+    encoded = b"\x30" + bytes([len(names)]) + names
+    context, text = self_signed(
+        "localhost", names=x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, encoded)
+    )
+    assert code(context, text) is FailureCode.CERTIFICATE_UNTRUSTED
+
+
 def test_it_is_never_older_than_tls_1_2() -> None:
     context = tls_context(authorities=read_authorities(pem(trustme.CA())))
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
@@ -145,6 +156,21 @@ def test_it_says_what_is_wrong_with_what_was_pasted(text: str, words: str) -> No
         read_authorities(text)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_it_says_so_of_a_certificate_that_is_damaged_anywhere() -> None:
+    whole = Authority.new("Acme").pem
+    octets = ssl.PEM_cert_to_DER_cert(whole)
+    version, bits = octets.index(b"\xa0\x03\x02\x01\x02") + 4, octets.replace(b"\x0c\x04Acme", b"\x03\x04\x00cme")
+    damaged = [octets[:place] + bytes([new]) + octets[place + 1 :] for place in range(len(octets)) for new in (3, 255)]
+    refused = 0
+    for changed in (octets[:version] + b"\x50" + octets[version + 1 :], bits, *damaged):
+        try:
+            described(read_authorities(ssl.DER_cert_to_PEM_cert(changed)))
+        except ValueError:
+            refused += 1
+    assert refused > len(octets) / 2
+
+
 def test_it_takes_no_private_key() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
@@ -163,7 +189,9 @@ def test_it_takes_none_that_has_expired_and_not_very_many() -> None:
         read_authorities(one * 21)
 
 
-def self_signed(name: str, *, ends: datetime | None = None) -> tuple[ssl.SSLContext, str]:
+def self_signed(
+    name: str, *, ends: datetime | None = None, names: x509.ExtensionType | None = None
+) -> tuple[ssl.SSLContext, str]:
     """A certificate of a server that nobody else has signed, as `openssl req -x509` makes it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -176,7 +204,7 @@ def self_signed(name: str, *, ends: datetime | None = None) -> tuple[ssl.SSLCont
         .serial_number(x509.random_serial_number())
         .not_valid_before(end - timedelta(days=2))
         .not_valid_after(end)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(names or x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     text = made.public_bytes(Encoding.PEM).decode()

@@ -88,7 +88,8 @@ def test_it_allows_public_addresses_on_allowed_ports(address: str) -> None:
     "host",
     ["0177.0.0.1", "2130706433", "0x7f.1", "0x7f000001", "127.1", "127.0.1", "0x7f.0.0.1", "127.0.0.0x1",
      "017700000001",
-     "１２７.0.0.1", "127。0。0。1", "①27.0.0.1", "8.8.8.8.", "08.8.8.8", "8.8.8.٨", "1.2.3.4.5", "256.1.1.1"],
+     "１２７.0.0.1", "127。0。0。1", "①27.0.0.1", "8.8.8.8.", "08.8.8.8", "8.8.8.٨", "1.2.3.4.5", "256.1.1.1",
+     "0x7f。1", "0x7f000\u00ad001", "2130\u00ad706433"],
 )  # fmt: skip
 def test_it_refuses_spellings_that_only_a_resolver_understands(host: str, dialled: list[Any]) -> None:
     def resolver(_host: str, _port: int) -> list[str]:
@@ -180,7 +181,7 @@ def test_it_never_opens_metadata_addresses_however_they_are_allowed() -> None:
     for address in (
         "169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "::ffff:169.254.169.254",
         "64:ff9b::a9fe:a9fe", "::169.254.169.254", "2002:a9fe:a9fe::1", "2001:0:1:2::5601:5601", "fe80::5efe:a9fe:a9fe",
-        "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1::a9fe:a9fe", "169.254.0.23", "fd00:a9fe:a9fe::1",
     ):  # fmt: skip
         assert is_metadata(ip_address(address)), address
         assert not policy.allows(ip_address(address), 80), address

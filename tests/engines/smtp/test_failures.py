@@ -1,13 +1,15 @@
 """The table of refusals, line by line: each row decides its own examples, and so each can be reached."""
 
 import datetime as dt
+import re
+import time
 
 import pytest
 
 from panel.smtp.diagnosis import TABLE, Diagnosis, diagnose
 from panel.smtp.failures import DOCS, rewritten
-from panel.smtp.outcome import About, Phase, Renewal, Verdict
-from panel.smtp.reply import Reply
+from panel.smtp.outcome import About, FailureCode, Phase, Renewal, Verdict
+from panel.smtp.reply import MAX_TOTAL, Reply
 from panel.smtp.rows import Row, Source
 
 M365 = (
@@ -127,6 +129,107 @@ def test_it_knows_the_big_providers(example: str, about: str, verdict: str, rene
 
 
 @pytest.mark.parametrize(
+    ("example", "about"),
+    [
+        # One recipient takes nothing from us, which is no reason to stop all that goes to others.
+        ("rcpt 571 571 Sender is not allowed to email this distribution list: dl@x.test", "recipient"),
+        ("rcpt 571 5.7.1 Sender is not allowed to email this address: a@x.test", "recipient"),
+        ("rcpt 550 5.7.1 You are not allowed to send mail to this address", "recipient"),
+        ("rcpt 550 5.7.1 You are not authorized to send to this recipient", "recipient"),
+        ("final_dot 550 5.7.1 Not permitted to send messages to this mailing list", "recipient"),
+        ("rcpt 550 Sender denied by recipient", "recipient"),
+        ("rcpt 550 5.7.1 <a@x.test>: sender rejected by the recipient", "recipient"),
+        ("final_dot 550 5.7.507 Access denied, rejected by recipient", "recipient"),
+        ("final_dot 550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required", "recipient"),
+        ("final_dot 550 5.7.134 Sender was not authenticated for mailbox; authentication required", "recipient"),
+        ("final_dot 550 5.7.1 RESOLVER.RST.AuthRequired; authentication required", "recipient"),
+        ("rcpt 550 5.7.1 RESOLVER.RST.NotAuthorizedToGroup; not authorized to send to the list", "recipient"),
+        # The mailbox may not send, or not as this address: so it is with every recipient.
+        ("final_dot 550 5.7.60 SMTP; Client does not have permissions to send as this sender", "sender"),
+        ("final_dot 554 5.2.252 SendAsDenied; a@x.test not allowed to send as b@x.test", "sender"),
+        ("rcpt 553 5.7.1 <a@x.test>: Sender address rejected: not owned by user b@x.test", "sender"),
+        ("rcpt 554 5.7.1 <a@x.test>: Sender address rejected: Access denied", "sender"),
+        ("rcpt 550 5.7.1 Sender is not allowed", "sender"),
+        ("rcpt 550 Sender denied", "sender"),
+        ("rcpt 550 5.7.1 You are not allowed to send mail from this address", "sender"),
+        ("rcpt 550 5.7.1 Not authorized to send from this address to this recipient", "sender"),
+        ("rcpt 550 5.7.1 You are not allowed to send to this recipient as b@x.test", "sender"),
+        ("rcpt 550 5.7.1 Not permitted to send mail to this address from b@x.test", "sender"),
+        ("rcpt 550 5.7.1 You are not allowed to send mail to external addresses", "sender"),
+        ("rcpt 550 5.7.1 You are not allowed to use this sender address", "sender"),
+        ("mail 550 5.7.1 You are not allowed to send mail to this address", "sender"),
+        ("final_dot 551 5.7.1 Not authorised to send from this header address", "sender"),
+        # Nobody has signed in.
+        ("rcpt 550 5.7.1 Authentication required", "credentials"),
+        ("final_dot 550 5.7.1 Client was not authenticated", "credentials"),
+        ("final_dot 550 5.7.13 User Account Disabled", "credentials"),
+        ("final_dot 550 5.2.3 RESOLVER.RST.RecipSizeLimit; message too large for this recipient", "message"),
+        ("rcpt 550 5.7.1 Authentication required: you are not allowed to send mail to this address", "credentials"),
+        (
+            "rcpt 550 5.7.1 You are not authorized to send to this recipient, please authenticate first",
+            "credentials",
+        ),
+        ("rcpt 550 5.7.1 Sender denied by recipient: you must log in first", "credentials"),
+    ],
+)
+def test_it_tells_one_recipients_refusal_from_a_senders(example: str, about: str) -> None:
+    found = _of(example)
+    assert (found.about, found.verdict) == (About(about), Verdict.PERMANENT)
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        # It says why it closes, and that is not the password.
+        ("4.3.2 Service shutting down", "server"),
+        ("4.3.0 Temporary System Problem", "server"),
+        ("4.4.2 mail.x.test Error: timeout exceeded", "server"),
+        ("4.7.0 Too many concurrent connections from your IP", "server"),
+        ("4.7.0 mx.x.test Error: too many connections from 192.0.2.1", "server"),
+        ("Maximum number of connections reached", "server"),
+        ("Connection limit reached", "server"),
+        ("Too many sessions of this user, login denied", "server"),
+        ("Server busy, closing connection", "server"),
+        ("Server is overloaded", "server"),
+        ("Server shutdown in progress", "server"),
+        ("Timeout - closing connection.", "server"),
+        ("4.7.0 Try again later, closing connection. - gsmtp", "server"),
+        # Many say just this to a wrong password.
+        ("4.7.0 Authentication failed, closing connection", "credentials"),
+        ("4.7.0 Login failed. Try again later", "credentials"),
+        ("4.7.0 mail.x.test Error: too many errors", "credentials"),
+        ("Too many failed logins, connection closed", "credentials"),
+        ("Invalid password. Shutting down the connection", "credentials"),
+        ("Service not available, closing transmission channel", "credentials"),
+        ("bye", "credentials"),
+        ("", "credentials"),
+    ],
+)
+def test_it_tells_a_server_that_closes_for_its_own_sake_from_one_that_may_have_seen_a_wrong_password(
+    words: str, about: str
+) -> None:
+    found = _of(f"auth 421 {words}")
+    failure = FailureCode.SERVER_BUSY if about == "server" else FailureCode.AUTH_TEMPORARY
+    assert (found.about, found.verdict, found.failure) == (About(about), Verdict.TEMPORARY, failure)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "550 Message rejected by recipient domain: sending IP 192.0.2.1 is listed",
+        "550 5.7.1 Blocked by recipient mail system; SPF check of sender domain failed",
+        "550 5.7.1 DMARC policy of x.test: message rejected by recipient",
+        "554 Denied by recipient server: on a blocklist",
+        "550 DKIM: you are not allowed to send mail to this address",
+        "550 5.7.1 You are not allowed to send to this address: 192.0.2.1 is blacklisted",
+    ],
+)
+@pytest.mark.parametrize("phase", [Phase.RCPT, Phase.FINAL_DOT])
+def test_what_is_said_of_our_address_or_domain_is_not_one_recipients_refusal(words: str, phase: Phase) -> None:
+    assert _of(f"{phase} {words}").about in (About.SERVER, About.SENDER)
+
+
+@pytest.mark.parametrize(
     ("words", "seconds"),
     [
         ("Please try again in 20 minutes", 1200),
@@ -136,6 +239,7 @@ def test_it_knows_the_big_providers(example: str, about: str, verdict: str, rene
         ("come back in 300 seconds", 300),
         ("Wait 30s", 30),
         ("try again in 900 hours", 86_400),
+        ("Relay quota will reset in 1.5 hours.", 5400),
         ("try again later. See 5.7.1 minutes", None),
         ("try again later", None),
         ("limit of 500 messages in 24 hours", None),
@@ -162,3 +266,21 @@ def test_the_docs_show_the_table() -> None:
     assert text == rewritten(text), "run `.venv/bin/python -m panel.smtp.failures`"
     for row in TABLE:
         assert row.source.split("“")[0].rstrip() in text
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.words], ids=lambda row: row.note[:40])
+def test_no_words_of_a_server_keep_a_row_busy(row: Row) -> None:
+    """What a row looks for, over and over and never to its end, in the longest reply that is read."""
+    phase, reply = _said(row.examples[0])
+    for literal in {*re.findall("[a-z ]{4,}", row.words, re.IGNORECASE), "again"}:
+        line = (literal.encode() + b" ") * 800
+        lines = (line[:4000],) * (MAX_TOTAL // 4000)
+        before = time.thread_time()
+        diagnose(phase=phase, reply=Reply(reply.code, lines))
+        assert time.thread_time() - before < 0.5
+
+
+def test_it_reads_the_beginning_of_a_reply_across_its_lines() -> None:
+    lines = (b"5.2.0 " + b"x" * 1000, b"5.2.0 Actual verdict is RefuseQuota.", b"y" * 4000)
+    found = diagnose(phase=Phase.FINAL_DOT, reply=Reply(554, lines))
+    assert (found.about, found.renews) == (About.QUOTA, Renewal.DAY)

@@ -9,6 +9,7 @@ import pytest
 
 from panel.smtp.destination import VettedAddress
 from panel.smtp.outcome import About, FailureCode, Phase, SmtpFailure, Verdict
+from panel.smtp.reply import MAX_SHOWN
 from panel.smtp.settings import Security
 from panel.smtp.steps import Step, StepState, steps_for
 from panel.smtp.timeouts import Timeouts
@@ -203,6 +204,20 @@ def test_it_tells_a_closed_port_from_a_filtered_one() -> None:
 
 
 # ---- EHLO
+
+
+def test_it_cleans_what_a_server_offers_before_it_shows_it() -> None:
+    def script(peer: Peer) -> None:
+        peer.greet("AUTH \x1b[31mRED\x00 " + "Y" * 3000, "AUTH=" + "Z" * 3000)
+        peer.stall()
+
+    watcher = Watcher()
+    with ScriptedServer(script) as server, session(server.port, observer=watcher) as client:
+        client.open()
+    shown = watcher.of(Step.HELLO).detail
+    assert "RED" in shown
+    assert shown.isprintable()
+    assert len(shown) <= MAX_SHOWN
 
 
 def test_it_falls_back_to_helo_where_nothing_of_ehlo_is_needed() -> None:
