@@ -156,10 +156,11 @@ class _Reader:
             if number is not None:
                 self._meet(number)
             elif self._open and (look := self._open[-1].look) and look.is_readable:
+                letters = visible.letters(unescape(text))
                 for element in self._open:
                     # What a condition could leave out is no word to rely on.
                     if element.conditions == self._conditions:
-                        element.letters += visible.letters(unescape(text))
+                        element.letters += letters
 
     @staticmethod
     def _pieces(words: str) -> Iterator[tuple[int | None, str]]:
