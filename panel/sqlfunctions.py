@@ -59,7 +59,10 @@ def json_object(members: Mapping[str, ColumnElement[Any] | str | None]) -> Colum
 
 
 class moved_on(FunctionElement[dt.datetime]):  # noqa: N801 - an SQL function, written as one
-    """`moved_on(at, since)`: the time `at`, later by as long as it is since `since`. Null where either is null."""
+    """`moved_on(at, since)`: the time `at`, later by as long as it is since `since`, or was by a third argument.
+
+    Null where any of them is null.
+    """
 
     inherit_cache = True
     type = UtcDateTime()
@@ -67,11 +70,12 @@ class moved_on(FunctionElement[dt.datetime]):  # noqa: N801 - an SQL function, w
 
 @compiles(moved_on, "sqlite")
 def _moved_on_sqlite(element: moved_on, compiler: SQLCompiler, **options: Any) -> str:
-    at, since = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"strftime('%Y-%m-%d %H:%M:%f000', julianday({at}) + julianday('now') - julianday({since}))"
+    at, since, *until = (compiler.process(clause, **options) for clause in element.clauses)
+    end = until[0] if until else "'now'"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', julianday({at}) + julianday({end}) - julianday({since}))"
 
 
 @compiles(moved_on)
 def _moved_on(element: moved_on, compiler: SQLCompiler, **options: Any) -> str:
-    at, since = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"({at} + ((SELECT clock_timestamp()) - {since}))"
+    at, since, *until = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({at} + ({until[0] if until else '(SELECT clock_timestamp())'} - {since}))"

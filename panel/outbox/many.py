@@ -109,6 +109,17 @@ def pause_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], patience: float
     )
 
 
+# What is due stays due since then, and whoever claims it leaves that out of its trying: here it would count twice.
+_TRYING_WITHOUT_THE_HOLD: Final = case(
+    (Delivery.next_attempt_at <= Delivery.held_at, Delivery.trying_since),
+    (
+        Delivery.next_attempt_at < db.clock(),
+        moved_on(Delivery.trying_since, Delivery.held_at, Delivery.next_attempt_at),
+    ),
+    else_=moved_on(Delivery.trying_since, Delivery.held_at),
+)
+
+
 def resume_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], patience: float = 0.0) -> int:
     """Queues again what `pause_blast` holds, each in its old place, and rings. The rest: as there."""
     freed = _in_pieces(
@@ -120,7 +131,7 @@ def resume_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], patience: floa
         patience,
         reason=None,
         held_at=None,
-        trying_since=moved_on(Delivery.trying_since, Delivery.held_at),
+        trying_since=_TRYING_WITHOUT_THE_HOLD,
     )
     if freed:
         queue.ring_delivery()

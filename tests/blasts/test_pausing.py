@@ -151,6 +151,26 @@ def test_a_pause_is_no_time_of_trying(crowd: Crowd) -> None:
     assert (one.state, one.held_at, one.next_attempt_at) == ("queued", None, later)
 
 
+@pytest.mark.parametrize("due", [3.2, 2.0], ids=["it was due at the pause", "it became due meanwhile"])
+def test_a_pause_that_a_letter_was_due_in_is_left_out_of_its_trying_once(crowd: Crowd, due: float) -> None:
+    tried = 3.5 - max(due, 3.0)  # days, from the first try until it was due or the pause began
+    crowd.add(1)
+    blast_id = crowd.draft()
+    crowd.send(blast_id)
+    [one] = crowd.letters(blast_id)
+    set_letters([one.id], state="deferred", trying_since=days_ago(3.5), next_attempt_at=days_ago(due))
+    with crowd.world.acme_scope():
+        blasts.pause(blast_id)
+    set_letters([one.id], held_at=days_ago(3))
+    with crowd.world.acme_scope():
+        blasts.resume(blast_id)
+    crowd.platform.answer = lambda verb, _: "451 4.2.0 not now" if verb == "RCPT" else None
+    crowd.drain()
+    [one] = crowd.letters(blast_id)
+    assert one.trying_since is not None
+    assert abs(db.now() - one.trying_since - dt.timedelta(days=tried)) < dt.timedelta(minutes=10)
+
+
 def test_what_is_leaving_at_the_pause_is_held_when_it_comes_back(crowd: Crowd) -> None:
     crowd.add(2)
     blast_id = crowd.draft()
