@@ -21,7 +21,8 @@ ENOUGH: Final = 3
 """Refusals of one letter, as if it were for the server's own sake, after which it may be for the letter's."""
 
 _OWN: Final = (About.SERVER,)  # an own server's other troubles pause it until its owner mends them
-_PLATFORM: Final = (About.SERVER, About.SENDER, About.CREDENTIALS, About.QUOTA)
+# A quota renews: for want of it nobody's letter ends.
+_PLATFORM: Final = (About.SERVER, About.SENDER, About.CREDENTIALS)
 _PHASES: Final = (Phase.RCPT, Phase.DATA, Phase.FINAL_DOT)  # when the server knows more of a letter than its sender
 _NEWEST: Final = 1_000  # letters of all accounts among which one that the platform's server took is looked for
 

@@ -108,6 +108,18 @@ def test_it_ends_by_the_platforms_server_too(post: Post, reply: str) -> None:
         assert post.get(bad).attempts == attempts
 
 
+def test_a_quota_of_the_platforms_server_ends_nobodys_letter(post: Post) -> None:
+    reply = "454 4.7.0 Throttling failure: Daily message quota exceeded."
+    post.platform.answer = lambda verb, argument: reply if verb == "RCPT" and argument == BAD else None
+    bad = post.welcome(BAD)
+    post.send()
+    post.welcome("good@friends.test")
+    for _ in range(4):
+        post.due_now()
+        post.send()
+    assert (post.get(bad).state, post.get(bad).attempts) == ("deferred", 0)
+
+
 def test_what_another_account_sent_shows_that_the_platforms_server_works(post: Post) -> None:
     post.platform.answer = lambda verb, argument: "451 4.3.0 later" if verb == "RCPT" and argument == BAD else None
     bad = post.welcome(BAD)
