@@ -16,9 +16,10 @@ from playwright.sync_api import Page, sync_playwright
 from benchmarks.figures import Line, missing_line, spread, time_line
 from benchmarks.sending import Bench
 from tests.flows import steps
-from tests.flows.conftest import ARGUMENTS, free_port
+from tests.flows.conftest import ARGUMENTS
 from tests.flows.system import System, chromium, own_server
 from tests.support.mailserver import MailServer
+from tests.support.ports import free_port
 
 _WARM_UP = 3
 

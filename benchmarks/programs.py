@@ -67,7 +67,7 @@ class Listener:
             stderr=subprocess.DEVNULL,
             preexec_fn=_in_child,
         )
-        wait_for(lambda: listens(port), 10, what=f"{command[0]} listening")
+        wait_for(lambda: listens(port), 60, what=f"{command[0]} listening")
 
     def __enter__(self) -> Self:
         return self

@@ -22,8 +22,9 @@ from typing import IO
 from panel.partlog import PartLog
 from panel.process import STOP_SIGNALS, Forked, die_with_parent
 
-# Parts stop in three waves, and this is how long each may take before it is killed: under 10 seconds together.
-WAVE_SECONDS = (7.5, 1.0, 1.0)
+# Parts stop in three waves. What is left of each is killed so long after the stop was asked for: under 10 seconds. So a
+# wave has for itself what those before it did not need.
+WAVES_END = (7.5, 8.5, 9.5)
 # A part that ran this long was healthy: when it dies, the pauses before a restart begin with the shortest again.
 HEALTHY_SECONDS = 30.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
@@ -158,14 +159,13 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Stops all parts, wave by wave; another Ctrl-C kills what is left at once."""
-        interrupts = self._interrupts
-        for wave, seconds in enumerate(WAVE_SECONDS):
+        interrupts, asked = self._interrupts, time.monotonic()
+        for wave, seconds in enumerate(WAVES_END):
             left = [child for child in self._children.values() if child.part.wave == wave and not child.has_ended()]
             for child in reversed(left):
                 if child.process:
                     child.process.terminate()
-            end = time.monotonic() + seconds
-            while left and time.monotonic() < end and self._interrupts == interrupts:
+            while left and time.monotonic() < asked + seconds and self._interrupts == interrupts:
                 self._turn(0.05)
                 left = [child for child in left if not child.has_ended()]
             for child in left:

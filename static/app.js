@@ -160,8 +160,12 @@
     dialog.returnValue = "cancel";
     dialog.addEventListener("close", () => {
       if (dialog.returnValue !== "confirm") return;
-      confirmed.add(asking);
-      asking.click();
+      // A stream may have put another in its place meanwhile.
+      const button = asking.isConnected
+        ? asking : [...document.querySelectorAll("[data-confirm]")].find((other) => other.isEqualNode(asking));
+      if (!button) return;
+      confirmed.add(button);
+      button.click();
     }, { once: true });
     dialog.showModal();
   }

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from panel.data import service as data
+from panel.deliveries import service as deliveries
+from panel.deliveries import upkeep
 from tests.support import examples, network
 from tests.support.servers import postgres_cluster, postgres_url, redis_client, redis_server, redis_url
 from tests.support.world import (
@@ -30,6 +33,13 @@ __all__ = [
 
 network.install()
 examples.install()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a ticker's round in a test end what it has begun, however slow the machine."""
+    for module in (data, deliveries, upkeep):
+        monkeypatch.setattr(module, "_BUDGET", 60.0)
 
 
 @pytest.fixture(autouse=True)

@@ -76,6 +76,7 @@ def add(*, email: str, display_name: str, by: By = NOBODY) -> OutboundAddress:
     address = canonical(email)
     name = check_header_text(display_name, what="The display name", most=MAX_NAME)
     with db.transaction() as session:
+        accounts.lock()  # two may add the same address at once, or the first one each
         if session.scalar(select(OutboundAddress.id).where(func.lower(OutboundAddress.email) == address.lower())):
             raise AddressTaken(f"{address} is one of your outbound addresses already.")
         row = OutboundAddress(id=uuid.uuid4(), email=address, display_name=name, is_default=default() is None)

@@ -60,6 +60,7 @@ def invite(email: str, role: str, by: By) -> None:
     """
     address = normalise(email)
     with db.transaction() as session:
+        accounts.lock()  # two may invite the same address at once
         if session.scalar(select(User.id).where(User.email == address)) is not None:
             raise AlreadyHere(f"{address} is one of your people already.")
         row = session.scalar(select(Invitation).where(Invitation.email == address))

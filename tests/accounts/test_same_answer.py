@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 
 from panel import db
 from panel.accounts.models import User
-from tests.support.world import World
+from tests.support.world import Browser, World
 
 # A tenth of a second of work: what else a sign-in does is small beside it.
 COST = {"time_cost": 3, "memory_cost": 65_536, "parallelism": 1}
@@ -21,20 +21,20 @@ def test_it_works_as_hard_for_a_name_that_nobody_has(world: World):
     with world.acme_scope(), db.transaction():
         db.owned(User, world.owner.id).password = PasswordHasher(**COST).hash("what it is")
         db.owned(User, world.member.id).password = None
-    effort = {
-        email: least_effort(world, email) for email in (world.owner.email, world.member.email, "nobody@acme.test")
-    }
+    # In turns, and the least of each: what else the machine does falls on all of them.
+    effort = dict.fromkeys((world.owner.email, world.member.email, "nobody@acme.test"), float("inf"))
+    browser = world.client()
+    browser.get("/login")
+    for _ in range(4):
+        for email in effort:
+            effort[email] = min(effort[email], sign_in(browser, email))
     assert max(effort.values()) < 2 * min(effort.values()), effort
 
 
-def least_effort(world: World, email: str) -> float:
-    """Seconds of this process's own work, so that what else the machine does counts for nothing."""
-    browser = world.client()
-    browser.get("/login")
-    taken = []
-    for _ in range(3):
-        began = time.process_time()
-        answer = browser.post("/login", {"email": email, "password": "not the password"})
-        taken.append(time.process_time() - began)
-        assert answer.status_code == 200
-    return min(taken)
+def sign_in(browser: Browser, email: str) -> float:
+    """Seconds of this process's own work."""
+    began = time.process_time()
+    answer = browser.post("/login", {"email": email, "password": "not the password"})
+    taken = time.process_time() - began
+    assert answer.status_code == 200
+    return taken

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select, update
@@ -43,6 +45,25 @@ def link(world: World) -> str:
     found = re.search(r"http://127\.0\.0\.1:8000(/settings/email/confirm/\S+)", letters(world)[-1].values["text"])
     assert found is not None
     return found[1]
+
+
+@pytest.mark.parametrize("emails", [["hello@acme.test"] * 4, [f"{name}@acme.test" for name in "abcd"]])
+def test_what_is_added_at_once_is_there_once_and_one_is_the_default(world: World, emails: list[str]) -> None:
+    ready, taken = threading.Barrier(len(emails)), []
+
+    def come(email: str) -> None:
+        ready.wait()
+        try:
+            add(world, email)
+        except service.AddressTaken:
+            taken.append(email)
+
+    with ThreadPoolExecutor(len(emails)) as threads:
+        list(threads.map(come, emails))
+    rows = all_addresses(world)
+    assert sorted(row.email for row in rows) == sorted(set(emails))
+    assert len(taken) == len(emails) - len(rows)
+    assert [row.is_default for row in rows].count(True) == 1
 
 
 def test_without_an_address_the_page_is_about_adding_one(world: World) -> None:

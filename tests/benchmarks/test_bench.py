@@ -18,7 +18,7 @@ from tests.flows.system import chromium
 from tests.support.needs import missing, need_program
 from tests.support.postgres import postgres_bin
 
-LIMIT = 240  # seconds, on a machine with much else to do
+LIMIT = 640  # seconds, on a machine with much else to do
 
 # Of each: how many lines there are, and how many of them have a figure where nothing may be fetched.
 LINES = {

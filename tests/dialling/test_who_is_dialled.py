@@ -16,7 +16,7 @@ from tests.dialling.watched import Page
 from tests.servers.conftest import result, steps
 from tests.support.wait import wait_for
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("dialling")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("dialling")]
 
 LITERALS = [
     "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.1.1",

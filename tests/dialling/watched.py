@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
+
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 
 WATCH = Path(__file__).parent / "watch"
@@ -51,11 +53,10 @@ class Watched:
     """The four processes. `environ` is what all of them are given."""
 
     def __init__(self, folder: Path, environ: dict[str, str]) -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = int(sock.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
+        self._redis = redis.Redis.from_url(environ["REDIS_URL"])
         self._processes = {part: self._start(part, environ) for part in PARTS}
 
     def _start(self, part: str, environ: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -73,15 +74,15 @@ class Watched:
             )
 
     def wait_until_ready(self) -> None:
-        """Until the panel answers and the ticker has been seen."""
-        wait_for(self._ready, 60, what=f"the panel; {self.logs()}")
+        """Until the panel answers, the ticker has been seen, and tests are taken up."""
+        wait_for(self._ready, 90, what="the panel and a worker for tests")
 
     def _ready(self) -> bool:
         for part, process in self._processes.items():
             assert process.poll() is None, f"{part} ended: {self.logs()}"
         try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
-                return bool(answer.status == 200)
+                return answer.status == 200 and bool(self._redis.scard("rq:workers:interactive"))
         except OSError:
             return False
 

@@ -149,7 +149,7 @@ def _at_once(world: World, batches: list[list[dict[str, Any]]]) -> list[tuple[in
     answers: list[tuple[int, list[dict[str, Any]]]] = []
 
     def call(events: list[dict[str, Any]]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=110)
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         ready.wait()
         connection.request("POST", "/api/v1/events/batch", json.dumps({"events": events}), headers)

@@ -129,7 +129,7 @@ def at_once(calls: int, port: int, api_key: str, key: str | None) -> list[tuple[
     answers: list[tuple[int, dict[str, Any]]] = []
 
     def call() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=110)
         headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         if key:
             headers["Idempotency-Key"] = key

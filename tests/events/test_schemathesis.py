@@ -20,7 +20,7 @@ from tests.events.conftest import CREATED, Api, new_key
 from tests.guards.source import ROOT
 from tests.support.world import World
 
-pytestmark = [pytest.mark.parametrize("database_url", ["sqlite"], indirect=True), pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.parametrize("database_url", ["sqlite"], indirect=True), pytest.mark.timeout(640)]
 
 
 class Trial:
@@ -40,12 +40,13 @@ class Trial:
         command = [
             sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--url", url, "--checks", "all",
             "--header", f"Authorization: Bearer {self._key}", "--generation-deterministic", "--continue-on-failure",
-            "--no-color", *arguments,
+            # How fast it is judged elsewhere.
+            "--no-color", "--request-timeout", "60", "--suppress-health-check", "too_slow", *arguments,
         ]  # fmt: skip
         hooks = {"SCHEMATHESIS_HOOKS": "tests.events.schemathesis_hooks", "DELIVERY": self._delivery}
         return subprocess.run(
             command, env={**os.environ, "PYTHONPATH": str(ROOT), **hooks}, cwd=self._folder,
-            capture_output=True, text=True, timeout=240, check=False,
+            capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
 
     def end(self) -> None:

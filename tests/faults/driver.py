@@ -141,10 +141,12 @@ class Rig:
         """The delivery workers that run."""
         return [one for one in self.processes if one.arguments[0] == "worker" and one.running]
 
-    def named(self, name: str) -> Process:
-        """The process that says EHLO with this name."""
+    def named(self, name: str) -> Process | None:
+        """The process that says EHLO with this name; None when it is gone and another has its place."""
         # It may have said so before whoever started it has it in the list.
-        return wait_for(lambda: next((one for one in self.processes if one.name == name), None), what=name)
+        with suppress(TimeoutError):
+            return wait_for(lambda: next((one for one in self.processes if one.name == name), None), what=name)
+        return None
 
     def kill(self, process: Process) -> None:
         """kill -9."""
@@ -240,11 +242,11 @@ class Rig:
         states = self.states()
         return sum(states[state] for state in UNSETTLED)
 
-    def wait_for_accepted(self, count: int, timeout: float = 30) -> None:
+    def wait_for_accepted(self, count: int, timeout: float = 90) -> None:
         """Waits until the sink has taken so many letters."""
         wait_for(lambda: len(self.sink.accepted) >= count, timeout, what=f"{count} letters; {self._account()}")
 
-    def wait_until_settled(self, timeout: float = 60, *, but: int = 0, time_passes: bool = False) -> None:
+    def wait_until_settled(self, timeout: float = 120, *, but: int = 0, time_passes: bool = False) -> None:
         """Waits until no delivery (but so many) may still go out by itself, starting again whatever has died.
 
         time_passes: the waits of minutes that a server's refusals bring are over at once.

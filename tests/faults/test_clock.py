@@ -12,7 +12,7 @@ from tests.faults.reconcile import reconcile
 from tests.faults.sink import Sink
 from tests.support.wait import wait_for
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 HOUR = 3600.0
 

@@ -9,14 +9,14 @@ import urllib.request
 import pytest
 
 from panel.crypto import new_key
-from panel.embedded import free_port
 from tests.faults.conftest import Build
 from tests.faults.driver import LETTERS, LONG_LEASE, Rig
 from tests.faults.reconcile import reconcile
 from tests.faults.sink import USER, HangUp, Passing, Sink
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 MOST_TRIES = 3
 """AUTHs with a stored password that does not work, over all workers."""
@@ -124,8 +124,10 @@ def test_a_worker_killed_while_it_signs_in_blocks_nobody_for_ever(build: Build) 
 
         def kill(passing: Passing) -> str | None:
             if passing.point == "auth" and not killed:
+                worker = rig.named(passing.worker)
+                assert worker is not None
                 killed.append(passing.worker)
-                rig.kill(rig.named(passing.worker))
+                rig.kill(worker)
             return None
 
         sink.play = kill
@@ -146,7 +148,7 @@ def test_a_missing_encryption_key_holds_what_is_due_until_the_password_is_entere
         _use(rig, "right horse")
         rig.queue(40)
         rig.environ["OWNPOST_ENCRYPTION_KEYS"] = new_key()
-        web = free_port(rig.folder / "port")
+        web = free_port()
         rig.start("web", "--port", str(web))
         rig.crew(2)
         wait_for(lambda: rig.states() == {"held": 40}, 30, what="all to be held")

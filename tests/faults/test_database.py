@@ -25,7 +25,7 @@ from tests.support.needs import need_program
 from tests.support.postgres import Cluster
 from tests.support.wait import wait_for
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 AWAY = 10.0 if LONG else 1.5
 LOCKED = 20.0 if LONG else 3.0

@@ -12,7 +12,7 @@ from tests.faults.driver import LETTERS, SEEDS, Process, Rig
 from tests.faults.reconcile import reconcile
 from tests.faults.sink import Passing, Point, Sink
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 # `replied` is after the 250 and before the worker's record of it.
 NAMED: tuple[Point, ...] = ("mail", "data", "dot", "replied")
@@ -47,7 +47,7 @@ class Killer:
 
     def _act(self, point: Point, passing: Passing) -> None:
         worker = self._rig.named(passing.worker)
-        if not worker.running or worker in self._frozen.values():
+        if worker is None or not worker.running or worker in self._frozen.values():
             return
         if point == "replied" and passing.point == "dot":
             # Frozen before the reply is written and killed after it: it is said and cannot have been recorded.

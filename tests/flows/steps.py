@@ -45,7 +45,7 @@ def enter_server(
     page.locator("[name=password]").fill(password)
 
 
-def result_of(page: Page, timeout: float = 25_000) -> str:
+def result_of(page: Page, timeout: float = 40_000) -> str:
     """Waits until the live task is over and says how it ended."""
     done = page.locator("[data-live-task][data-result]")
     done.wait_for(timeout=timeout)

@@ -51,7 +51,7 @@ class System:
 
     def wait_until_ready(self, timeout: float = 60) -> None:
         wait_for(self._ready, timeout, what="the panel\n" + "\n".join(self.log[-30:]))
-        wait_for(lambda: self.login() is not None, 15, what="the demo login")
+        wait_for(lambda: self.login() is not None, 60, what="the demo login")
 
     def _ready(self) -> bool:
         if self._process.poll() is not None:
@@ -82,7 +82,7 @@ class System:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(20)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.flows import steps
 from tests.flows.system import System
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("flows")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("flows")]
 
 
 def test_an_owner_deletes_a_person_and_finds_it_in_the_log(page: Page, system: System) -> None:

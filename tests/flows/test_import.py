@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.flows import steps
 from tests.flows.system import System
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("flows")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("flows")]
 
 
 def _open(page: Page, system: System) -> None:

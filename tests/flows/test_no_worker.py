@@ -15,13 +15,13 @@ from playwright.sync_api import Page, expect
 from panel import db
 from panel.addresses.models import OutboundAddress
 from tests.deliveries.conftest import platform, post
-from tests.flows.conftest import free_port
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 from tests.support.world import PASSWORD, World
 
 __all__ = ["platform", "post"]
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("flows")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("flows")]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def panel_without_workers(world: World) -> Iterator[str]:
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(15)
+        process.wait(60)
 
 
 def _alive(url: str) -> bool:
@@ -62,5 +62,5 @@ def test_a_connection_test_that_nobody_takes_up_says_so(page: Page, world: World
     page.locator("[name=port]").fill("2525")
     page.locator("select[name=security]").select_option("none")
     page.get_by_role("button", name="Test connection").click()
-    expect(page.locator("[data-code=no_worker]")).to_be_visible(timeout=9_000)
+    expect(page.locator("[data-code=no_worker]")).to_be_visible(timeout=30_000)
     expect(page.locator("[data-result=failed]")).to_be_visible()

@@ -10,7 +10,7 @@ from tests.flows import steps
 from tests.flows.system import System
 from tests.support.mailserver import MailServer
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("flows")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("flows")]
 
 SIGNED_OUT = [
     "/login",
@@ -121,7 +121,7 @@ def test_the_walk_without_javascript(
     browser: Browser, system: System, own: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(40_000)
     page = context.new_page()
     steps.sign_in(page, system)
     steps.manage_email(page)
@@ -130,10 +130,10 @@ def test_the_walk_without_javascript(
     monkeypatch.setattr(own, "password", "only without JavaScript")
     steps.enter_server(page, own.port, password="only without JavaScript")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("[data-result=ok]")).to_be_visible(timeout=25_000)
+    expect(page.locator("[data-result=ok]")).to_be_visible(timeout=40_000)
     steps.open_notification(page)
     steps.send_test(page)
-    expect(page.locator("[data-result=sent]")).to_be_visible(timeout=25_000)
+    expect(page.locator("[data-result=sent]")).to_be_visible(timeout=40_000)
     [letter] = own.wait_for(1)
     assert letter.sender == steps.ADDRESS
     # Other tests find the password as they know it, and no server that wants this one.

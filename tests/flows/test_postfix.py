@@ -22,14 +22,14 @@ from panel.smtp.outcome import FailureCode, SmtpFailure
 from panel.smtp.session import Session, Submission
 from panel.smtp.settings import AuthMethod, Security, ServerSettings
 from tests.deliveries.conftest import Post, platform, post
-from tests.flows.conftest import free_port
 from tests.support.mailserver import authority, ca_pem_path
 from tests.support.needs import missing
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 
 __all__ = ["platform", "post"]
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("postfix")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("postfix")]
 
 USER, PASSWORD = "hello", "a password for postfix"
 

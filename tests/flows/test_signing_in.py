@@ -19,7 +19,7 @@ from panel.servers import service as servers
 from tests.support.world import PASSWORD, World
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.xdist_group("flows"),
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
 ]
@@ -75,7 +75,7 @@ def test_a_passkey_is_added_and_asked_for(page: Page, url: str, world: World) ->
     page.get_by_label("Name of the passkey").fill("My laptop")
     page.get_by_role("button", name="Add a passkey").click()
     page.get_by_role("button", name="Make the passkey").click()
-    expect(page.get_by_role("heading", name="Your recovery codes")).to_be_visible(timeout=25_000)
+    expect(page.get_by_role("heading", name="Your recovery codes")).to_be_visible(timeout=40_000)
     expect(page.locator("#recovery-codes li")).to_have_count(10)
     page.get_by_role("link", name="I have kept them").click()
     expect(page.get_by_text("My laptop")).to_be_visible()

@@ -15,7 +15,7 @@ from tests.flows.system import System
 from tests.support.mailserver import MailServer
 from tests.support.wait import wait_for
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("flows")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("flows")]
 
 TITLE = "Your mail server for hello@acme-coffee.example needs a look"
 
@@ -29,7 +29,7 @@ def _connect(page: Page, port: int) -> None:
     steps.manage_email(page)
     steps.enter_server(page, port)
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text("Saved and on").first).to_be_visible(timeout=25_000)
+    expect(page.get_by_text("Saved and on").first).to_be_visible(timeout=40_000)
 
 
 def _picture(page: Page, name: str) -> None:
@@ -56,7 +56,7 @@ def test_the_banner_leads_to_the_form_and_goes_with_what_waits(page: Page, syste
         own.password = right
         steps.enter_server(page, own.port)
         page.get_by_role("button", name="Save", exact=True).click()
-        expect(page.get_by_text("Saved and on").first).to_be_visible(timeout=25_000)
+        expect(page.get_by_text("Saved and on").first).to_be_visible(timeout=40_000)
         expect(page.locator("#troubles .notice")).to_have_count(0)
         own.wait_for(1, timeout=20)
         page.goto(f"{system.url}/campaigns")

@@ -20,8 +20,8 @@ import pytest
 
 from panel import embedded
 from panel.process import die_with_parent
-from tests.flows.conftest import free_port
 from tests.support.needs import missing
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and relies on prctl: Linux only")
@@ -170,9 +170,9 @@ def test_it_keeps_keys_and_data_to_its_user(running: Up):
 def test_it_prints_a_link_that_opens_the_mailbox(running: Up):
     [link] = [line.strip() for line in running.lines if "/mailbox" in line]
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(f"{running.url}/mailbox", timeout=5)
+        urllib.request.urlopen(f"{running.url}/mailbox", timeout=30)
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    with browser.open(link, timeout=5) as page:
+    with browser.open(link, timeout=30) as page:
         assert page.url == f"{running.url}/mailbox"
         assert "No letters yet" in page.read().decode()
 

@@ -32,6 +32,8 @@ from tests.guards.source import modules
 from tests.guards.test_foreign_ids import NO_ROWS, one_of_everything
 from tests.support.world import Browser, World
 
+pytestmark = pytest.mark.timeout(400)
+
 # What an owner's request without a single field may come to: done, shown, led elsewhere, or refused with words.
 FINE = {200, 202, 204, 302, 303, 409, 422, 429}
 # What must be said for there to be such a page.

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import panel.mailbox
-from panel.embedded import free_port
 from panel.mailbox.capture import Folder
 from panel.process import die_with_parent
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 
 PROGRAM = Path(panel.mailbox.__file__).parent / "capture.py"
@@ -22,21 +22,21 @@ PROGRAM = Path(panel.mailbox.__file__).parent / "capture.py"
 
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
-    chosen = free_port(tmp_path / "port")
+    chosen = free_port()
     (tmp_path / "mailbox").mkdir()
     command = [sys.executable, "-P", PROGRAM, tmp_path / "mailbox", str(chosen)]
     process = subprocess.Popen(command, preexec_fn=die_with_parent)
     try:
-        wait_for(lambda: _greets(chosen), what="the mailbox's greeting")
+        wait_for(lambda: _greets(chosen), 60, what="the mailbox's greeting")
         yield chosen
     finally:
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
 
 
 def _greets(port: int) -> bool:
     try:
-        smtplib.SMTP("127.0.0.1", port).close()
+        smtplib.SMTP("127.0.0.1", port, timeout=10).close()
     except OSError:
         return False
     return True

@@ -29,18 +29,18 @@ from sqlalchemy import select, text
 
 from panel import db
 from panel.db import Base
-from panel.embedded import free_port
 from panel.outbox.models import Delivery
 from panel.servers.models import MailServer as ServerRow
 from tests.deliveries.conftest import Post, platform, post
 from tests.ops.canary import Canary, Watch, everything_in
 from tests.support.mailserver import Peer, ScriptedServer
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 from tests.support.world import PASSWORD
 
 __all__ = ["platform", "post"]
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 CANARY = Canary("kana+rie/4f1c & \"<zwitscher'n>")
 USER = "hello@acme.test"
@@ -187,7 +187,7 @@ def parts(post: Post, own: tuple[Own, int], tmp_path: Path) -> Iterator[Parts]:
     """Everything that runs in production, with the owner's server allowed."""
     post.world.reconfigure(OWNPOST_SMTP_ALLOW=f"127.0.0.1:{own[1]}", OWNPOST_LIMIT_TESTS="100/minute")
     environ = {**os.environ, **post.world.environ, "OWNPOST_TICKER_SECONDS": "0.5"}
-    made = Parts(environ, tmp_path / "processes.log", free_port(tmp_path / "port"))
+    made = Parts(environ, tmp_path / "processes.log", free_port())
     made.start_all()
     yield made
     made.stop_all()
@@ -209,7 +209,8 @@ def test_nobody_ever_sees_the_password_again(post: Post, own: tuple[Own, int], p
     def follow(result: str) -> None:
         assert f'data-result="{result}"'.encode() in person.get(f"{person.url}/stream", Accept="text/event-stream")
 
-    wait_for(person.is_there, 40, what="the panel")
+    wait_for(person.is_there, 90, what="the panel")
+    wait_for(lambda: redis_client.scard("rq:workers:interactive"), 60, what="a worker for tests")
     with Watch(redis_client) as watch:
         person.get("/login")
         person.post("/login", email="owner@acme.test", password=PASSWORD)

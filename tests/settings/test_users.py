@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -155,6 +156,20 @@ def test_of_two_who_open_the_link_at_once_one_comes_in(world: World) -> None:
     for thread in threads:
         thread.join()
     assert sorted(ends) == ["in", "out"]
+
+
+def test_of_two_invitations_to_one_address_at_once_the_later_counts(world: World) -> None:
+    ready = threading.Barrier(4)
+
+    def ask(_number: int) -> None:
+        with world.acme_scope(), world.app.test_request_context():
+            ready.wait()
+            service.invite(NEW, "member", By(user_id=world.owner.id))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, range(4)))
+    with world.acme_scope():
+        assert [one.email for one in service.invitations()] == [NEW]
 
 
 def test_the_link_works_for_seven_days(world: World) -> None:

@@ -71,7 +71,7 @@ class Cluster:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd="/", preexec_fn=die_with_parent, **self._identity
             )
-        wait_for(self._ready, 30, what="PostgreSQL accepting connections")
+        wait_for(self._ready, 100, what="PostgreSQL accepting connections")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT is PostgreSQL's fast shutdown; SIGQUIT is as good as a crash."""

@@ -21,13 +21,15 @@ class RedisServer:
         self.directory = Path(tempfile.mkdtemp(prefix="ownpost-test-"))
         self.socket = self.directory / "redis.sock"
         self.url = f"unix://{self.socket}"
-        self._command = redis_command(binary=binary, socket_path=self.socket, directory=self.directory)
+        command = redis_command(binary=binary, socket_path=self.socket, directory=self.directory)
+        # What is written survives an end of Redis, if not one of the machine; a slow disk makes nobody wait.
+        self._command = [*command, "--appendfsync", "no"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, preexec_fn=die_with_parent)
-        wait_for(lambda: answers_ping(self.socket), what="Redis answering PING")
+        wait_for(lambda: answers_ping(self.socket), 100, what="Redis answering PING")
 
     @property
     def running(self) -> bool:

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from panel.accounts.models import User
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 from tests.support.world import PASSWORD, World
 
@@ -84,7 +85,7 @@ def _answers(port: int) -> bool:
 
 
 def ask(port: int, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     answer.read()
@@ -110,13 +111,11 @@ def create_app(settings):
 server.create_app = create_app
 server.run(Settings.from_env(), host="127.0.0.1", port=int(sys.argv[1]), processes=1)
 """
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = int(sock.getsockname()[1])
+    port = free_port()
     process = subprocess.Popen([sys.executable, "-c", code, str(port)], env={**os.environ, **world.environ})
     try:
-        wait_for(lambda: _answers(port), 30, what="the web server")
+        wait_for(lambda: _answers(port), 60, what="the web server")
         assert ask(port, "/login", LIES).headers["X-Seen"] == "http 127.0.0.1"
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(60)

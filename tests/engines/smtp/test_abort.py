@@ -27,7 +27,7 @@ def canceled_while(client: Session, watcher: Watcher, step: Step, act: Callable[
     with pytest.raises(SmtpFailure) as caught:
         act()
     thread.join()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8  # seconds; otherwise it waits for ten
     assert caught.value.outcome.failure is FailureCode.CANCELED
     assert watcher.of(step).state is StepState.CANCELED
     assert not client.reusable
@@ -80,7 +80,7 @@ def test_it_has_timed_out_when_it_is_ended_as_late(security: str) -> None:
         with client, pytest.raises(SmtpFailure) as caught:
             client.open()
         thread.join()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8  # seconds; otherwise it waits for ten
     assert caught.value.outcome.failure is FailureCode.TIMED_OUT
 
 

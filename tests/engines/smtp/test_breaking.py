@@ -104,11 +104,11 @@ def test_it_waits_longer_for_the_final_dot_than_for_other_replies() -> None:
         peer.greet()
         peer.take_envelope()
         peer.hear_letter()
-        assert not peer.stopped.wait(1.2)
+        assert not peer.stopped.wait(2.3)
         peer.say("250 ok")
         peer.stall()
 
-    with ScriptedServer(script) as server, session(server.port, timeouts=short(reply=1)) as client:
+    with ScriptedServer(script) as server, session(server.port, timeouts=short(reply=2)) as client:
         client.open()
         assert send(client).accepted
 

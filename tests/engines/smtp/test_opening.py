@@ -102,8 +102,9 @@ def greeting(octets: bytes):
 )
 def test_it_names_what_is_wrong_with_a_greeting_and_shows_none_of_it(octets: bytes, code: FailureCode) -> None:
     watcher = Watcher()
+    patience = 0.5 if code is FailureCode.TIMED_OUT else 5
     with ScriptedServer(greeting(octets)) as server:
-        outcome = failure_of_opening(server.port, observer=watcher, timeouts=short(greeting=0.5, tls=0.3))
+        outcome = failure_of_opening(server.port, observer=watcher, timeouts=short(greeting=patience, tls=0.3))
     assert outcome.failure is code
     assert outcome.reply is None
     assert "secret-name" not in repr(outcome) + watcher.text
@@ -148,7 +149,7 @@ def test_it_bounds_a_test_as_a_whole_probe_included() -> None:
 
     with (
         ScriptedServer(slow) as server,
-        session(server.port, timeouts=short(session=0.4)) as client,
+        session(server.port, timeouts=short(session=1.5)) as client,
     ):
         began = time.monotonic()
         client.open()

@@ -22,6 +22,7 @@ from tests.engines.smtp.kit import session, short
 from tests.engines.smtp.pipelining import OFFERED, Book, Plan, Planned, letter, submission
 from tests.support.mailserver import ClientGone, Peer, ScriptedServer, server_context
 from tests.support.needs import need_program
+from tests.support.ports import free_port
 from tests.support.wait import wait_for
 
 HUGE = OFFERED[:2]
@@ -88,7 +89,7 @@ def test_it_hears_a_server_that_speaks_within_a_large_letter_and_reads_no_more(
         client.open()
         began = time.monotonic()
         outcomes = list(client.send_all([submission(1, large(1, 16_000_000)), submission(2)], Book()))
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 8
         assert not client.reusable
     assert [(outcome.verdict, outcome.stale) for outcome in outcomes] == [(verdict, False), (Verdict.NOT_SENT, True)]
     assert (outcomes[0].failure, outcomes[0].code, outcomes[0].phase) == (failure, code, Phase.BODY)
@@ -145,7 +146,7 @@ def test_it_does_not_wait_for_ever_for_a_server_that_floods_while_it_should_read
         client.open()
         began = time.monotonic()
         (outcome,) = client.send_all([submission(1, large(1, 16_000_000))], Book())
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 8
     assert (outcome.verdict, outcome.failure) == (Verdict.NOT_SENT, FailureCode.PROTOCOL_ERROR)
 
 
@@ -297,7 +298,7 @@ def test_nothing_is_said_after_commands_of_which_a_part_never_left(pair: tuple[T
 
     thread = threading.Thread(target=other_side)
     thread.start()
-    transport.write(b"x" * 500_000, time.monotonic() + 0.5, unanswered=20_000)
+    transport.write(b"x" * 500_000, time.monotonic() + 2, unanswered=20_000)
     thread.join(5)
     assert transport.read_reply(soon()).code == 250
     written = transport.written
@@ -366,8 +367,7 @@ def test_what_was_not_taken_in_time_has_not_left(pair: tuple[Transport, socket.s
 @pytest.fixture
 def sink_port() -> Iterator[int]:
     program = need_program("smtp-sink", install="apt-get install postfix")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([program, "-u", "nobody", f"127.0.0.1:{port}", "100"])
 
     def listens() -> bool:
