@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 from sqlalchemy import update
@@ -54,8 +55,10 @@ def test_one_at_a_set_time_is_foretold_from_that_time(crowd: Crowd) -> None:
     form = browser.get(f"{crowd.path(blast_id)}/send").text
     version = re.search(r'name="version"[^>]*value="([^"]+)"', form)
     assert version is not None
-    year = db.now().year + 1
-    asked = {"version": version[1], "when": "later", "at": f"{year}-03-01T10:00"}
+    day = db.now() + dt.timedelta(days=60)
+    asked = {"version": version[1], "when": "later", "at": f"{day:%Y-%m-%d}T10:00"}
     assert browser.post(f"{crowd.path(blast_id)}/send", asked).status_code == 303
-    words = rf"As things are, 10 people, .* allows you 8 a day: done on 2 March( {year})? about \d\d:\d\d\."
+    following = day + dt.timedelta(days=1)
+    done = rf"done on {following.day} {following:%B}( {following.year})? about \d\d:\d\d\."
+    words = f"As things are, 10 people, .* allows you 8 a day: {done}"
     assert re.search(words, _page(crowd, blast_id))

@@ -71,7 +71,7 @@ def test_it_is_written_looked_at_and_sent(crowd: Crowd, who: str) -> None:
     assert 'data-blast-state="sending"' in listed
     crowd.drain()
     # Counted at most once a second.
-    wait_for(lambda: 'data-count="sent">3<' in browser.get(path).text, 5, what="the new count")
+    wait_for(lambda: 'data-count="sent">3<' in browser.get(path).text, 30, what="the new count")
 
 
 def test_it_pauses_and_goes_on_by_its_buttons(crowd: Crowd) -> None:

@@ -164,20 +164,20 @@ def test_what_changes_while_a_slow_server_keeps_claimed_letters_waiting_is_heede
     def answer(verb: str, _argument: str) -> None:
         if verb == "DATA" and not has_one.is_set():
             has_one.set()
-            go_on.wait(30)
+            go_on.wait(100)
 
     crowd.platform.answer = answer
     worker = threading.Thread(target=crowd.drain)
     worker.start()
     try:
-        assert has_one.wait(20)
+        assert has_one.wait(60)
         claimed = [one for one in crowd.letters(blast_id) if one.lease_until is not None]
         waiting = claimed[-1]
         assert len(claimed) > 5
         _change(crowd, what, waiting.to_address, own.port)
     finally:
         go_on.set()
-        worker.join(60)
+        worker.join(120)
     assert not worker.is_alive()
     by_platform = {one.recipients[0] for one in crowd.platform.messages}
     assert waiting.to_address not in by_platform

@@ -10,11 +10,12 @@ import redis
 from sqlalchemy import func, select, update
 
 from panel import db
-from panel.deliveries import claims
+from panel.deliveries import claims, decide
 from panel.outbox import service as outbox
 from panel.outbox.models import Delivery
 from panel.servers import service as servers
 from panel.servers.models import MailServer as MailServerRow
+from panel.smtp.outcome import Renewal
 from panel.stats import vitals
 from tests.deliveries.conftest import Post
 from tests.support.mailserver import MailServer
@@ -143,7 +144,10 @@ def test_a_letter_that_was_refused_takes_no_room_for_long(post: Post, redis_clie
         assert len(own.messages) == 4
 
 
-def test_a_server_that_says_too_fast_is_left_alone_for_as_long_as_it_takes(post: Post) -> None:
+def test_a_server_that_says_too_fast_is_left_alone_for_as_long_as_it_takes(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(decide.SHORT_RESTS, Renewal.SECOND, 60.0)  # seconds that three looks may take
     refused = 0
 
     def answer(verb: str, _argument: str) -> str | None:

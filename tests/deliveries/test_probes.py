@@ -37,7 +37,7 @@ class Gate(ScriptedServer):
 
     def _take(self, peer: Peer) -> None:
         self.dialled.set()
-        self.opened.wait(30)
+        self.opened.wait(100)
         peer.greet("8BITMIME")
         while not (said := peer.hear()).startswith(b"QUIT"):
             peer.say("354 go ahead" if said == b"DATA" else "250 ok")
@@ -104,17 +104,18 @@ def test_one_letter_tries_over_all_workers_and_lanes(post: Post, monkeypatch: py
             session.execute(update(Row).values(failures_in_a_row=5))
         with working(post):
             try:
-                assert gate.dialled.wait(20)
+                assert gate.dialled.wait(60)
                 # All but the one that waits for the greeting look, and look again.
                 wait_for(
                     lambda: gate.connections > 1 or sum(count >= 2 for count in looks.values()) >= WORKERS - 1,
+                    60,
                     what="the others to look",
                 )
                 tried = gate.connections
             finally:
                 gate.opened.set()
             assert tried == 1
-            wait_for(lambda: {post.get(one).state for one in made} == {"sent"}, 30, what="all letters")
+            wait_for(lambda: {post.get(one).state for one in made} == {"sent"}, 90, what="all letters")
 
 
 def test_a_server_that_somebody_tries_has_no_other_lane_started(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,12 +136,12 @@ def test_a_server_that_somebody_tries_has_no_other_lane_started(post: Post, monk
         first = threading.Thread(target=post.send)
         first.start()
         try:
-            assert gate.dialled.wait(20)
+            assert gate.dialled.wait(60)
             with working(post):
-                wait_for(lambda: sum(looks.values()) > 3 * WORKERS, what="the others to look")
+                wait_for(lambda: sum(looks.values()) > 3 * WORKERS, 60, what="the others to look")
                 assert len(started) == 1
                 gate.opened.set()
-                wait_for(lambda: {post.get(one).state for one in made} == {"sent"}, 30, what="all letters")
+                wait_for(lambda: {post.get(one).state for one in made} == {"sent"}, 90, what="all letters")
         finally:
             gate.opened.set()
             first.join(30)
@@ -161,7 +162,7 @@ def test_of_many_servers_in_trouble_a_few_are_opened_at_a_time_and_all_in_the_en
         drain.start()
         try:
             for gate in gates[1:]:
-                assert gate.dialled.wait(20)
+                assert gate.dialled.wait(60)
         finally:
             for gate in gates:
                 gate.opened.set()

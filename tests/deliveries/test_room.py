@@ -63,7 +63,7 @@ def test_silent_servers_leave_a_lane_to_one_that_has_answered(post: Post, monkey
         wait_for(lambda: sum(server.has_it.is_set() for server in silent) == 2, what="two silent servers")
         post.campaign_id = first
         known.append(post.join("again@friends.test")[0])
-        own.wait_for(2, timeout=5)
+        own.wait_for(2, timeout=30)
         assert sum(server.has_it.is_set() for server in silent) == 2
         for server in silent:
             server.let_go.set()

@@ -170,7 +170,7 @@ def count_rows() -> None:
     """Tells PostgreSQL's planner how many rows there are."""
     if db.engine().dialect.name == "postgresql":
         with db.engine().execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            connection.exec_driver_sql("ANALYZE deliveries")
+            connection.exec_driver_sql("ANALYZE deliveries, mail_servers, outbound_addresses, accounts")
 
 
 @contextmanager

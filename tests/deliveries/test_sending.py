@@ -7,6 +7,7 @@ import email.policy
 
 from tests.deliveries.conftest import Post
 from tests.support.mailserver import MailServer, Received
+from tests.support.ports import free_port
 
 
 def _read(letter: Received) -> email.message.EmailMessage:
@@ -97,7 +98,7 @@ def test_it_keeps_the_connection_for_the_next_letter(post: Post) -> None:
 
 
 def test_a_connection_that_the_server_closed_meanwhile_costs_nothing(post: Post) -> None:
-    with MailServer() as own:
+    with MailServer(port=free_port()) as own:
         post.use(own)
         post.welcome("one@friends.test")
         post.send()

@@ -111,7 +111,7 @@ class Rig:
         """Starts an `ownpost` process."""
         name = name or f"{arguments[0]}-{len(self.processes)}"
         env = {
-            **os.environ, **self.post.world.environ, "OWNPOST_EHLO_NAME": f"{name}.test",
+            **os.environ, **self.post.world.environ, "OWNPOST_EHLO_NAME": f"{name}.test", "OWNPOST_SLICE_SECONDS": "20",
             "OWNPOST_LEASE_SECONDS": f"{self.lease:g}", "OWNPOST_TICKER_SECONDS": f"{TICKER:g}",
             **self.environ, **environ,
         }  # fmt: skip
