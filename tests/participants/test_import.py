@@ -93,6 +93,27 @@ def test_it_gives_the_lines_that_are_wrong_back_as_no_formulas(world: World, pat
     assert fact(carry_out(browser, path, again), "Added") == "1 person"
 
 
+def test_lines_that_were_mended_come_back_as_they_were(world: World, campaign: Campaign, path: str) -> None:
+    """What keeps spreadsheets from taking an address or a name for a formula is no part of it."""
+    browser = world.client(world.owner)
+    long = "x" * 101
+    content = f"email,first,last\n+ana@example.com,-,{long}\n=bo@example.com,@nick,{long}\n'cy@example.com,',{long}\n"
+    page = carry_out(browser, path, content)
+    url = re.search(r'href="([^"]+lines\.csv)"', page)
+    assert url is not None
+    lines = browser.get(url[1]).data
+    assert b"'+ana@example.com,'-," in lines
+    # Once more the wrong line is told of as it was, and taken away as before.
+    again = browser.get(choose(browser, path, lines).location)
+    assert "+ana@example.com | - | " in again.text
+    carry_out(browser, path, lines.replace(long.encode(), b"Last"))
+    assert people(world, campaign) == [
+        ("+ana@example.com", "-", "Last"),
+        ("=bo@example.com", "@nick", "Last"),
+        ("'cy@example.com", "'", "Last"),
+    ]
+
+
 def test_it_leaves_or_changes_those_who_are_there(world: World, campaign: Campaign, path: str) -> None:
     with world.acme_scope():
         robin, _ = participants.ensure_referrer(campaign.id, "robin@example.com", "Robin", "Meyer")
