@@ -50,9 +50,11 @@ def test_it_shows_what_a_file_would_do_and_then_does_it(world: World, campaign: 
     assert "No email is sent" in page
     done = browser.post(chosen.location, {"existing": "leave"})
     page = browser.get(done.location).text
-    assert [fact(page, term) for term in ("Added", "Left as they were", "Not imported")] == [
+    # Each of the six lines is in one of these.
+    assert [fact(page, term) for term in ("Added", "Left as they were", "Repeated", "Not imported")] == [
         "2 people",
         "1 person",
+        "1 line has an address that a line above has, too: the first counts",
         "2 lines",
     ]
     assert people(world, campaign) == [
