@@ -155,8 +155,9 @@ def carry_out(waiting: Import, *, overwrite: bool) -> None:
     Raises NotFound when the file is thrown away meanwhile, as when somebody of the campaign is deleted: what was done
     by then stays, and the audit log tells of it.
     """
-    kept = keeping.unpack(waiting.upload)
-    while _until_won(lambda: _go_on(waiting.id, kept, overwrite=overwrite)):
+    # Read once: after a collision `waiting` would be looked up anew, and may be gone by then.
+    import_id, kept = waiting.id, keeping.unpack(waiting.upload)
+    while _until_won(lambda: _go_on(import_id, kept, overwrite=overwrite)):
         db.breathe()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from panel import db
 from panel.accounts.models import AuditEntry
@@ -169,6 +170,35 @@ def test_it_says_how_far_it_came_when_its_file_goes_with_a_person(
     with world.acme_scope() as session:
         assert session.scalar(select(func.count()).select_from(Import)) == 0
         assert session.scalar(select(func.count()).select_from(Participant)) == 4
+
+
+def test_a_file_that_goes_after_a_collision_is_told_of(
+    world: World, campaign: Campaign, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is thrown away before the second try."""
+    browser = world.client(world.owner)
+    url = choose(browser, path, CONTENT).location
+    real = importing._go_on
+
+    def throw_away() -> None:
+        with world.acme_scope():
+            importing.discard(importing.get(campaign.id, uuid.UUID(url.rpartition("/")[2])))
+
+    def collide(*_: Any, **__: Any) -> bool:
+        monkeypatch.setattr(importing, "_go_on", real)
+        try:
+            with db.transaction():
+                raise IntegrityError("INSERT", None, Exception("somebody else was first"))
+        finally:
+            thread = threading.Thread(target=throw_away)
+            thread.start()
+            thread.join()
+
+    monkeypatch.setattr(importing, "_go_on", collide)
+    answer = browser.submit(url, existing="leave")
+    assert (answer.status_code, answer.location) == (303, path)
+    assert "Choose the file again to import the rest" in browser.get(path).text
+    assert people(world, campaign) == []
 
 
 def test_it_says_how_far_it_came_when_it_is_thrown_away_by_hand_or_in_time(
