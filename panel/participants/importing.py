@@ -156,8 +156,8 @@ def carry_out(waiting: Import, *, overwrite: bool) -> None:
     by then stays, and the audit log tells of it.
     """
     # Read once: after a collision `waiting` would be looked up anew, and may be gone by then.
-    import_id, kept = waiting.id, keeping.unpack(waiting.upload)
-    while _until_won(lambda: _go_on(import_id, kept, overwrite=overwrite)):
+    campaign_id, import_id, kept = waiting.campaign_id, waiting.id, keeping.unpack(waiting.upload)
+    while _until_won(lambda: _go_on(campaign_id, import_id, kept, overwrite=overwrite)):
         db.breathe()
 
 
@@ -171,12 +171,14 @@ def _until_won(act: Callable[[], ResultT]) -> ResultT:
     return act()
 
 
-def _go_on(import_id: uuid.UUID, kept: Kept, *, overwrite: bool) -> bool:
+def _go_on(campaign_id: uuid.UUID, import_id: uuid.UUID, kept: Kept, *, overwrite: bool) -> bool:
     """Imports some more of the people, in one short transaction; whether there are others left.
 
     Raises IntegrityError, and has then done nothing, when somebody else added one of them at the same time.
     """
     with db.transaction():
+        # Before the file: who is deleted is taken out of the campaign first, and then wants the files that came since.
+        campaigns.lock_crowd(campaign_id, shared=True)
         mine = _locked(import_id)
         if mine.ended_at is not None:
             return False
