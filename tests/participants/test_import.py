@@ -232,6 +232,28 @@ def test_it_throws_a_file_away_at_a_word_in_time_and_with_a_person(world: World,
         assert session.scalar(select(func.count()).select_from(Import)) == 0
 
 
+def test_it_asks_for_a_file_again_whose_hour_is_over(world: World, campaign: Campaign, path: str) -> None:
+    """Whether the ticker has come by already or not."""
+    browser = world.client(world.owner)
+    url = choose(browser, path, "email\nrobin@example.com\nnobody\n").location
+    for minutes in (61, 66):
+        with world.acme_scope() as session, db.transaction():
+            session.execute(update(Import).values(made_at=db.now() - dt.timedelta(minutes=minutes)))
+        participants.tick()
+        for answer in (
+            browser.get(url),
+            browser.get(f"{url}/lines.csv"),
+            browser.post(f"{url}/discard"),
+            browser.post(url, {"existing": "leave"}),
+        ):
+            assert answer.status_code == 404
+            assert "its hour is over" in answer.text
+            assert f'action="{path}" method="post" enctype="multipart/form-data"' in answer.text
+    assert people(world, campaign) == []
+    # Whoever has no such campaign is told nothing of files.
+    assert "its hour is over" not in world.client(world.stranger).get(url).text
+
+
 def test_it_keeps_whom_somebody_else_adds_at_the_same_time(
     world: World, campaign: Campaign, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
