@@ -7,6 +7,7 @@ from typing import Final
 
 from flask import Response, flash, redirect, render_template, request, url_for
 from flask_login import current_user
+from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
@@ -35,9 +36,11 @@ def add() -> Response | BaseResponse:
     form = AddressForm()
     if not form.validate():
         return Response(_index(form), 422)
-    _limit(form.email.data)
     try:
+        _limit(form.email.data)
         address = service.add(email=form.email.data, display_name=form.display_name.data or "", by=_by())
+    except TooManyRequests as often:
+        return limits.at_field(form.email, often, lambda: _index(form))
     except service.AddressTaken as problem:
         form.email.errors = [str(problem)]
         return Response(_index(form), 422)

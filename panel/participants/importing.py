@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO, Final, TypeVar
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import undefer
 
@@ -36,7 +36,7 @@ from panel.participants.reading import Bad, read
 
 KEPT: Final = 3600.0  # seconds
 SHOWN: Final = 10  # people of a file, and lines that are wrong
-_GRACE: Final = 300.0  # seconds in which an import that began in time comes to its end
+_GRACE: Final = 300.0  # seconds in which an import that began in time comes to its end, and then is told of
 _TOGETHER: Final = 0.25  # seconds after which a transaction takes no further piece
 _TRIES: Final = 5  # of two who add the same person at once, one finds at the second try what the other wrote
 
@@ -50,6 +50,10 @@ _STEP: Final = dt.timedelta(microseconds=1)
 # A file of the largest size takes 60 MB to read, 150 where each line is wrong: one at a time in each process, so that
 # many at once take no more. What was read is unpacked in pieces, and needs no lock.
 _reading = threading.Lock()
+
+
+class Gone(db.NotFound):
+    """A campaign has no such file, or none any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +95,32 @@ def take(campaign_id: uuid.UUID, file: BinaryIO, file_name: str) -> uuid.UUID:
 
 
 def get(campaign_id: uuid.UUID, import_id: uuid.UUID) -> Import:
-    """A file that waits, or was imported a while ago. Raises NotFound."""
-    found = db.owned(Import, import_id)
-    if found.campaign_id != campaign_id or (db.now() - found.made_at).total_seconds() > KEPT:
-        raise db.NotFound("no such Import")
+    """A file that waits, or was imported a while ago. Raises NotFound, which is Gone in a campaign that is there."""
+    campaigns.get(campaign_id)
+    found = _there(select(Import).where(Import.id == import_id))
+    if found.campaign_id != campaign_id or _is_over(found):
+        raise Gone("no such Import")
     return found
+
+
+def _is_over(row: Import) -> bool:
+    """Whether a file is kept no longer; one whose import came to its end late is told of for a while."""
+    over = row.made_at + dt.timedelta(seconds=KEPT)
+    if row.ended_at is not None:
+        over = max(over, row.ended_at + dt.timedelta(seconds=_GRACE))
+    return db.now() > over
 
 
 def get_whole(campaign_id: uuid.UUID, import_id: uuid.UUID) -> Import:
     """The same with what was read of the file, both of one moment: when an import ends, it keeps nobody of the file.
     Raises NotFound."""
-    wanted = select(Import).where(Import.id == get(campaign_id, import_id).id).options(undefer(Import.upload))
+    return _there(select(Import).where(Import.id == get(campaign_id, import_id).id).options(undefer(Import.upload)))
+
+
+def _there(wanted: Select[Import]) -> Import:
     found = db.session().scalar(wanted.execution_options(populate_existing=True))
     if found is None:
-        raise db.NotFound("no such Import")
+        raise Gone("no such Import")
     return found
 
 
@@ -152,11 +168,12 @@ def carry_out(waiting: Import, *, overwrite: bool) -> None:
     overwrite: who is in the campaign already gets the names of the file, where it has any, and is a referrer from now
     on; otherwise they stay as they are. An import that was begun goes on with the choice with which it was.
 
-    Raises NotFound when the file is thrown away meanwhile, as when somebody of the campaign is deleted: what was done
-    by then stays, and the audit log tells of it.
+    Raises Gone when the file is thrown away meanwhile, as when somebody of the campaign is deleted: what was done by
+    then stays, and the audit log tells of it.
     """
-    kept = keeping.unpack(waiting.upload)
-    while _until_won(lambda: _go_on(waiting.id, kept, overwrite=overwrite)):
+    # Read once: after a collision `waiting` would be looked up anew, and may be gone by then.
+    campaign_id, import_id, kept = waiting.campaign_id, waiting.id, keeping.unpack(waiting.upload)
+    while _until_won(lambda: _go_on(campaign_id, import_id, kept, overwrite=overwrite)):
         db.breathe()
 
 
@@ -170,12 +187,14 @@ def _until_won(act: Callable[[], ResultT]) -> ResultT:
     return act()
 
 
-def _go_on(import_id: uuid.UUID, kept: Kept, *, overwrite: bool) -> bool:
+def _go_on(campaign_id: uuid.UUID, import_id: uuid.UUID, kept: Kept, *, overwrite: bool) -> bool:
     """Imports some more of the people, in one short transaction; whether there are others left.
 
     Raises IntegrityError, and has then done nothing, when somebody else added one of them at the same time.
     """
     with db.transaction():
+        # Before the file: who is deleted is taken out of the campaign first, and then wants the files that came since.
+        campaigns.lock_crowd(campaign_id, shared=True)
         mine = _locked(import_id)
         if mine.ended_at is not None:
             return False
@@ -195,11 +214,7 @@ def _go_on(import_id: uuid.UUID, kept: Kept, *, overwrite: bool) -> bool:
 
 
 def _locked(import_id: uuid.UUID) -> Import:
-    wanted = select(Import).where(Import.id == import_id).with_for_update()
-    found = db.session().scalar(wanted.execution_options(populate_existing=True))
-    if found is None:
-        raise db.NotFound("no such Import")
-    return found
+    return _there(select(Import).where(Import.id == import_id).with_for_update())
 
 
 def _audit(row: Import) -> None:
@@ -287,7 +302,8 @@ def _drop(row: Import) -> None:
 def tick() -> None:
     """Throws away what is too old. In no scope; called by the ticker."""
     with db.system_scope("files that were not imported are thrown away") as session:
-        wanted = select(Import.account_id, Import.id).where(Import.made_at < db.clock(-KEPT - _GRACE))
+        told = or_(Import.ended_at.is_(None), Import.ended_at < db.clock(-_GRACE))
+        wanted = select(Import.account_id, Import.id).where(Import.made_at < db.clock(-KEPT - _GRACE), told)
         old = session.execute(wanted).all()
     for account_id, import_id in old:
         with db.account_scope(account_id), suppress(db.NotFound), db.transaction():

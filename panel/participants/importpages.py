@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from flask import Response, flash, redirect, render_template, url_for
+from flask import Response, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel import db
@@ -25,6 +25,10 @@ _OFTEN: Final = "These files were looked at very often in a short time. Come bac
 _BROKEN_OFF: Final = (
     "The file was thrown away while it was imported, as happens when somebody of the campaign is deleted. Whom it had "
     "dealt with by then stays: the audit log says how many. Choose the file again to import the rest."
+)
+_GONE: Final = (
+    "That file is not kept any more: its hour is over, or it was thrown away. Whom an import had dealt with by then "
+    "stays: the audit log says how many. Choose the file again to import the others."
 )
 
 
@@ -81,9 +85,10 @@ def carry_out(campaign_id: uuid.UUID, import_id: uuid.UUID) -> Response | BaseRe
     waiting = importing.get(campaign_id, import_id)
     if waiting.ended_at is None:
         limits.require(limits.hit_looks, _OFTEN)
+    waiting = importing.get_whole(campaign_id, import_id)
     try:
-        importing.carry_out(importing.get_whole(campaign_id, import_id), overwrite=form.existing.data == "update")
-    except db.NotFound:
+        importing.carry_out(waiting, overwrite=form.existing.data == "update")
+    except importing.Gone:
         flash(_BROKEN_OFF, "error")
         return redirect(url_for("participants.choose", campaign_id=campaign_id), 303)
     return redirect(url_for("participants.look", campaign_id=campaign_id, import_id=import_id), 303)
@@ -107,6 +112,13 @@ def bad_lines(campaign_id: uuid.UUID, import_id: uuid.UUID) -> Response:
     waiting = importing.get(campaign_id, import_id)
     limits.require(limits.hit_looks, _OFTEN)
     return _csv(importing.bad_lines(waiting), "lines-to-mend")
+
+
+@blueprint.errorhandler(importing.Gone)
+def _gone(_error: importing.Gone) -> Response:
+    """Says why, and asks for the file again."""
+    flash(_GONE, "error")
+    return _choose((request.view_args or {})["campaign_id"], FileForm(formdata=None), 404)
 
 
 def _csv(content: bytes, name: str) -> Response:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import BinaryIO, Final
 
+from panel import spreadsheet
 from panel.message.addresses import InvalidAddress, InvalidHeaderText, Normaliser, check_header_text
 
 MOST_PEOPLE: Final = 100_000
@@ -208,7 +209,8 @@ class _Reading:
                 self._broken(number)
                 continue
             if any(cells):
-                yield number, cells
+                # The lines to be mended were handed out as CSV for spreadsheets, and come back so.
+                yield number, [spreadsheet.plain(cell) for cell in cells]
 
     def _too_long(self, line: str) -> str:
         where = _where(self._lines.count, self._last_column(line[:_LONGEST_LINE]))

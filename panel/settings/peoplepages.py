@@ -7,6 +7,7 @@ from typing import Final
 
 from flask import Response, flash, redirect, render_template, request, url_for
 from flask_login import current_user
+from werkzeug.exceptions import TooManyRequests
 from werkzeug.wrappers import Response as BaseResponse
 
 from panel.accounts import service as accounts
@@ -32,9 +33,11 @@ def invite_user() -> Response | BaseResponse:
     form = InviteForm()
     if not form.validate():
         return Response(_page(form), 422)
-    _limit(form.email.data)
     try:
+        _limit(form.email.data)
         service.invite(form.email.data, form.role.data, by())
+    except TooManyRequests as often:
+        return limits.at_field(form.email, often, lambda: _page(form))
     except service.AlreadyHere as problem:
         form.email.errors = [str(problem)]
         return Response(_page(form), 422)

@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-from flask import abort, current_app, request
+from flask import Response, abort, current_app, request
 from werkzeug.exceptions import TooManyRequests
+from wtforms import Field
 
 from panel import db
 from panel.config import Settings
@@ -92,6 +93,12 @@ def require_mail(hit: Callable[[uuid.UUID], int | None], words: str, *, to: str,
     wait = hit_letters_to(to, about=about)
     if wait is not None:
         raise TooManyRequests(enough_to(to, wait), retry_after=wait)
+
+
+def at_field(field: Field, refused: TooManyRequests, page: Callable[[], str]) -> Response:
+    """What one of these refused, told at a field; `page` shows the form again, with what was typed."""
+    field.errors = [refused.description]
+    return Response(page(), 429, {"Retry-After": str(refused.retry_after)})
 
 
 def _settings() -> Settings:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flask import Flask, abort, current_app, request, session
+from flask_wtf.csrf import CSRFError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,9 +31,15 @@ def install(app: Flask) -> None:
 def _widen() -> None:
     view = current_app.view_functions.get(request.endpoint or "")
     most, words = getattr(view, "__dict__", {}).get("upload", (0, ""))
-    # Nobody who is not signed in has to be listened to for so long. Whether the sign-in still holds is asked later.
-    if not most or request.method != "POST" or "_user_id" not in session:
+    if not most or request.method != "POST":
         return
-    if (request.content_length or 0) > most + _ROOM:
+    octets = request.content_length or 0
+    # Nobody who is not signed in has to be listened to for so long. Whether the sign-in still holds is asked later.
+    if "_user_id" not in session:
+        if octets > current_app.config["MAX_CONTENT_LENGTH"]:
+            # What a smaller form is answered, of which the token is read: that it is too large would be no help.
+            raise CSRFError("nobody is signed in")
+        return
+    if octets > most + _ROOM:
         abort(413, words)
     request.max_content_length = most + _ROOM

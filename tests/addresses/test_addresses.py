@@ -215,6 +215,25 @@ def test_it_fills_nobodys_inbox_whichever_account_asks(world: World) -> None:
     assert "has been mailed often enough for now. Try again in 24 hours." in refused.text
 
 
+def test_what_was_typed_stays_where_a_limit_refuses_it(world: World) -> None:
+    world.reconfigure(OWNPOST_LIMIT_TESTS="6/minute")
+    owner = world.client(world.owner)
+    for number in range(5):
+        assert owner.submit(URL, email=f"victim+{number}@beans.test", display_name="").status_code == 303
+    for email, words in (
+        ("victim+6@beans.test", "has been mailed often enough for now. Try again in 24 hours."),
+        ("other@beans.test", "That was a little too often."),
+    ):
+        refused = owner.submit(URL, email=email, display_name="Acme Beans")
+        assert refused.status_code == 429
+        assert int(refused.headers["Retry-After"]) > 0
+        error = re.search(r'id="email-error">.*?</svg>(.*?)</p>', refused.text, re.DOTALL)
+        assert error is not None
+        assert words in error[1]
+        assert f'value="{email}"' in refused.text
+        assert 'value="Acme Beans"' in refused.text
+
+
 def test_it_makes_another_one_the_default(world: World) -> None:
     first, second = add(world), add(world, "second@acme.test")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 import threading
@@ -27,6 +28,7 @@ from panel.deliveries.wanted import Filter
 from panel.events import service as events
 from panel.outbox import service as outbox
 from panel.outbox.models import Attempt, Delivery
+from panel.participants import importing
 from panel.participants import service as participants
 from panel.participants.models import Participant
 from panel.servers import service as servers
@@ -232,6 +234,36 @@ def test_a_blast_that_is_being_queued_does_not_reach_them(referral: Post):
     assert sorted(one.state for one in theirs) == ["canceled", "queued"]
     assert tables_with(FRIEND) == []
     assert tables_with("Fiona") == []
+
+
+@postgresql
+def test_a_file_that_is_imported_at_that_moment_does_not_break_it_off(referral: Post, monkeypatch: pytest.MonkeyPatch):
+    """It is chosen when the files of before are gone already, and then wants the person who is being deleted."""
+    post, ended = referral, list[object]()
+    real = blasts.forget_in_audiences
+
+    def import_them() -> None:
+        with post.world.acme_scope():
+            import_id = importing.take(post.campaign_id, io.BytesIO(f"email\n{FRIEND}\n".encode()), "people.csv")
+            try:
+                importing.carry_out(importing.get_whole(post.campaign_id, import_id), overwrite=True)
+            except db.NotFound as error:
+                ended.append(error)
+
+    thread = threading.Thread(target=import_them)
+
+    def meanwhile(email: str) -> None:
+        thread.start()
+        wait_for(_somebody_waits, 60, what="a lock")
+        # PostgreSQL looks for a deadlock once, a second after a wait began: the import is not who it breaks off.
+        time.sleep(1.2)
+        real(email)
+
+    monkeypatch.setattr(blasts, "forget_in_audiences", meanwhile)
+    delete(post, FRIEND)
+    thread.join()
+    assert [isinstance(error, db.NotFound) for error in ended] == [True]
+    assert tables_with(FRIEND) == []
 
 
 def test_what_others_earned_and_how_many_letters_went_stays_counted(referral: Post):

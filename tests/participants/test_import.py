@@ -50,9 +50,11 @@ def test_it_shows_what_a_file_would_do_and_then_does_it(world: World, campaign: 
     assert "No email is sent" in page
     done = browser.post(chosen.location, {"existing": "leave"})
     page = browser.get(done.location).text
-    assert [fact(page, term) for term in ("Added", "Left as they were", "Not imported")] == [
+    # Each of the six lines is in one of these.
+    assert [fact(page, term) for term in ("Added", "Left as they were", "Repeated", "Not imported")] == [
         "2 people",
         "1 person",
+        "1 line has an address that a line above has, too: the first counts",
         "2 lines",
     ]
     assert people(world, campaign) == [
@@ -91,6 +93,27 @@ def test_it_gives_the_lines_that_are_wrong_back_as_no_formulas(world: World, pat
     # What was taken away can be mended and brought back as it is.
     again = answer.data.replace(b"nobody", b"some@body.example")
     assert fact(carry_out(browser, path, again), "Added") == "1 person"
+
+
+def test_lines_that_were_mended_come_back_as_they_were(world: World, campaign: Campaign, path: str) -> None:
+    """What keeps spreadsheets from taking an address or a name for a formula is no part of it."""
+    browser = world.client(world.owner)
+    long = "x" * 101
+    content = f"email,first,last\n+ana@example.com,-,{long}\n=bo@example.com,@nick,{long}\n'cy@example.com,',{long}\n"
+    page = carry_out(browser, path, content)
+    url = re.search(r'href="([^"]+lines\.csv)"', page)
+    assert url is not None
+    lines = browser.get(url[1]).data
+    assert b"'+ana@example.com,'-," in lines
+    # Once more the wrong line is told of as it was, and taken away as before.
+    again = browser.get(choose(browser, path, lines).location)
+    assert "+ana@example.com | - | " in again.text
+    carry_out(browser, path, lines.replace(long.encode(), b"Last"))
+    assert people(world, campaign) == [
+        ("+ana@example.com", "-", "Last"),
+        ("=bo@example.com", "@nick", "Last"),
+        ("'cy@example.com", "'", "Last"),
+    ]
 
 
 def test_it_leaves_or_changes_those_who_are_there(world: World, campaign: Campaign, path: str) -> None:
@@ -207,6 +230,28 @@ def test_it_throws_a_file_away_at_a_word_in_time_and_with_a_person(world: World,
         with db.transaction():
             participants.remove(person)
         assert session.scalar(select(func.count()).select_from(Import)) == 0
+
+
+def test_it_asks_for_a_file_again_whose_hour_is_over(world: World, campaign: Campaign, path: str) -> None:
+    """Whether the ticker has come by already or not."""
+    browser = world.client(world.owner)
+    url = choose(browser, path, "email\nrobin@example.com\nnobody\n").location
+    for minutes in (61, 66):
+        with world.acme_scope() as session, db.transaction():
+            session.execute(update(Import).values(made_at=db.now() - dt.timedelta(minutes=minutes)))
+        participants.tick()
+        for answer in (
+            browser.get(url),
+            browser.get(f"{url}/lines.csv"),
+            browser.post(f"{url}/discard"),
+            browser.post(url, {"existing": "leave"}),
+        ):
+            assert answer.status_code == 404
+            assert "its hour is over" in answer.text
+            assert f'action="{path}" method="post" enctype="multipart/form-data"' in answer.text
+    assert people(world, campaign) == []
+    # Whoever has no such campaign is told nothing of files.
+    assert "its hour is over" not in world.client(world.stranger).get(url).text
 
 
 def test_it_keeps_whom_somebody_else_adds_at_the_same_time(

@@ -130,7 +130,17 @@ def test_it_takes_no_larger_file_and_nothing_large_from_others(world: World, pat
     assert "100,000 people" in answer.text
     assert choose(browser, path, large[:MOST_OCTETS]).status_code == 422
     assert choose(browser, path.removesuffix("/import"), large[:3_000_000]).status_code == 413
-    assert choose(world.client(), path, large[:3_000_000]).status_code == 413
+    assert choose(world.client(), path, large[:3_000_000]).status_code == 400
+
+
+@sqlite
+def test_who_was_signed_out_meanwhile_is_told_so_however_large_the_file(world: World, path: str) -> None:
+    browser = world.client(world.owner)
+    browser.get(path)
+    browser.post("/logout")  # in another tab
+    answers = [choose(browser, path, b"email\n" + b"x" * octets) for octets in (10, 3_000_000, 2 * MOST_OCTETS)]
+    assert [answer.status_code for answer in answers] == [400] * 3
+    assert all("Your sign-in has ended" in answer.text for answer in answers)
 
 
 @sqlite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import threading
 import tracemalloc
@@ -10,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from panel import db
 from panel.accounts.models import AuditEntry
@@ -169,6 +171,68 @@ def test_it_says_how_far_it_came_when_its_file_goes_with_a_person(
     with world.acme_scope() as session:
         assert session.scalar(select(func.count()).select_from(Import)) == 0
         assert session.scalar(select(func.count()).select_from(Participant)) == 4
+
+
+def test_a_file_that_goes_after_a_collision_is_told_of(
+    world: World, campaign: Campaign, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is thrown away before the second try."""
+    browser = world.client(world.owner)
+    url = choose(browser, path, CONTENT).location
+    real = importing._go_on
+
+    def throw_away() -> None:
+        with world.acme_scope():
+            importing.discard(importing.get(campaign.id, uuid.UUID(url.rpartition("/")[2])))
+
+    def collide(*_: Any, **__: Any) -> bool:
+        monkeypatch.setattr(importing, "_go_on", real)
+        try:
+            with db.transaction():
+                raise IntegrityError("INSERT", None, Exception("somebody else was first"))
+        finally:
+            thread = threading.Thread(target=throw_away)
+            thread.start()
+            thread.join()
+
+    monkeypatch.setattr(importing, "_go_on", collide)
+    answer = browser.submit(url, existing="leave")
+    assert (answer.status_code, answer.location) == (303, path)
+    assert "Choose the file again to import the rest" in browser.get(path).text
+    assert people(world, campaign) == []
+
+
+def aged(world: World, **values: int) -> None:
+    """So many minutes have passed since then."""
+    with world.acme_scope() as session, db.transaction():
+        then = {name: db.now() - dt.timedelta(minutes=minutes) for name, minutes in values.items()}
+        session.execute(update(Import).values(then))
+
+
+def test_what_came_of_an_import_that_ends_after_its_hour_is_told_for_a_while(
+    world: World, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = world.client(world.owner)
+    url = choose(browser, path, CONTENT).location
+
+    def breathe() -> None:
+        thread = threading.Thread(target=aged, args=(world,), kwargs={"made_at": 64})
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(db, "breathe", breathe)
+    answer = browser.submit(url, existing="leave")
+    assert answer.status_code == 303
+    aged(world, made_at=68, ended_at=4)
+    participants.tick()
+    page = browser.get(answer.location)
+    assert (page.status_code, fact(page.text, "Added")) == (200, "25 people")
+    assert browser.get(f"{url}/lines.csv").status_code == 200
+    aged(world, ended_at=6)
+    assert browser.get(url).status_code == 404
+    participants.tick()
+    with world.acme_scope() as session:
+        assert session.scalar(select(func.count()).select_from(Import)) == 0
 
 
 def test_it_says_how_far_it_came_when_it_is_thrown_away_by_hand_or_in_time(

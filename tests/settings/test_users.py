@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -298,6 +299,8 @@ def test_it_invites_only_so_many(world: World) -> None:
     owner = world.client(world.owner)
     answers = [owner.submit(URL, email=f"n{number}@acme.test", role="member") for number in range(11)]
     assert [answer.status_code for answer in answers] == [303] * 10 + [429]
+    assert "You have invited a lot of people in a short time." in answers[-1].text
+    assert 'value="n10@acme.test"' in answers[-1].text
     assert int(answers[-1].headers["Retry-After"]) > 0
     assert len(letters(world)) == 10
 
@@ -306,9 +309,14 @@ def test_it_fills_nobodys_inbox_whichever_account_invites(world: World) -> None:
     acme, other = world.client(world.owner), world.client(world.stranger)
     spellings = (NEW, "NEW@acme.test", "new+two@acme.test")
     assert [acme.submit(URL, email=email, role="member").status_code for email in spellings] == [303] * 3
-    answers = [other.submit(URL, email=NEW, role="member") for _ in range(3)]
+    answers = [other.submit(URL, email=NEW, role="owner") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [303, 303, 429]
-    assert f"{NEW} has been mailed often enough for now. Try again in 24 hours." in answers[-1].text
+    # At the field, with what was typed.
+    assert re.search(rf'id="email-error">.*</svg> {NEW} has been mailed often enough', answers[-1].text)
+    assert "Try again in 24 hours." in answers[-1].text
+    assert f'value="{NEW}"' in answers[-1].text
+    assert re.search(r'<input checked [^>]*value="owner"', answers[-1].text)
+    assert int(answers[-1].headers["Retry-After"]) > 80_000
     [first, *_] = invited(world)
     assert acme.post(f"{URL}/invitations/{first.id}/resend").status_code == 429
     assert len(letters(world)) == 5
