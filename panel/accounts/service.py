@@ -208,7 +208,9 @@ def noted(action: str, *, subject: str, since: dt.datetime) -> bool:
 
 def lock() -> None:
     """Lets nobody else who asks for it go on until the current transaction has ended."""
-    db.session().scalar(select(Account.id).where(Account.id == db.account_id()).with_for_update())
+    # Not as strongly as a change of its key would: rows that point to the account go on coming in.
+    mine = select(Account.id).where(Account.id == db.account_id())
+    db.session().scalar(mine.with_for_update(key_share=True))
 
 
 def suspend(account: Account, *, suspended: bool) -> None:
