@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import threading
 import uuid
 from collections.abc import Callable
 
 import pytest
 import redis
+import time_machine
 from sqlalchemy import Table, select, update
 
 from panel import db, live, previews
@@ -18,10 +21,11 @@ from panel.outbox.models import Delivery
 from panel.participants import service as participants
 from panel.servers.models import MailServer as MailServerRow
 from panel.web import limits
-from tests.data.content import rows_of
+from tests.data.content import rows_of, somebody_waits
 from tests.deliveries.conftest import Post
 from tests.events.conftest import JOINED, Api, new_key
 from tests.support.mailserver import MailServer
+from tests.support.wait import wait_for
 from tests.support.world import PASSWORD, Browser
 
 
@@ -232,6 +236,43 @@ def test_who_keeps_it_just_before_it_begins_keeps_all_of_it(post: Post, monkeypa
     tick(post)
     assert [rows_of(post.world.acme.id)] == before
     assert browser.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_who_keeps_it_while_it_begins_is_too_late(post: Post):
+    """Its time comes, and nobody is let in any more, while somebody keeps it."""
+    close(post.world.client(post.world.owner))
+    kept: list[bool] = []
+
+    def keep() -> None:
+        with post.world.acme_scope():
+            accounts.current()  # as every page has read it, before its time
+            looked.set()
+            begun.wait(60)
+            kept.append(accounts.keep())
+            accounts.close(db.now() + data.GRACE)  # puts it off no more than keeping it does
+
+    looked, begun = threading.Event(), threading.Event()
+    thread = threading.Thread(target=keep)
+    thread.start()
+    assert looked.wait(60)
+    with db.account_scope(post.world.acme.id), db.transaction() as session:
+        session.execute(update(Account).values(deletion_at=db.clock(-1)))
+        accounts.shut()
+        begun.set()
+        wait_for(lambda: kept or somebody_waits(), 60, what="an end or a lock")
+    thread.join()
+    assert kept == [False]
+    with db.system_scope("tests"):
+        assert accounts.due_for_deletion() == [post.world.acme.id]
+
+
+def test_by_the_databases_clock_it_is_too_late(post: Post):
+    """Which the ticker goes by: a web process whose clock is behind keeps nothing that has begun to go."""
+    close(post.world.client(post.world.owner))
+    a_week_later(post)
+    with time_machine.travel(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)), post.world.acme_scope():
+        assert accounts.keep() is False
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
