@@ -20,10 +20,12 @@ from panel.data import service as data
 from panel.outbox.models import Delivery
 from panel.participants import service as participants
 from panel.servers.models import MailServer as MailServerRow
+from panel.settings import invitations
 from panel.web import limits
 from tests.data.content import rows_of, somebody_waits
 from tests.deliveries.conftest import Post
 from tests.events.conftest import JOINED, Api, new_key
+from tests.settings.conftest import join, link
 from tests.support.mailserver import MailServer
 from tests.support.wait import wait_for
 from tests.support.world import PASSWORD, Browser
@@ -273,6 +275,52 @@ def test_by_the_databases_clock_it_is_too_late(post: Post):
     a_week_later(post)
     with time_machine.travel(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)), post.world.acme_scope():
         assert accounts.keep() is False
+
+
+def invite(post: Post, browser: Browser) -> str:
+    """Asks somebody in; returns the path of their link."""
+    browser.submit("/settings/users", email="late@acme.test", role="owner")
+    return link(post.world)
+
+
+def test_nobody_joins_it_by_an_invitation_once_its_time_has_come(post: Post):
+    browser = post.world.client(post.world.owner)
+    path = invite(post, browser)
+    close(browser)
+    assert post.world.client().get(path).status_code == 200  # it may still be kept
+    a_week_later(post)
+    refused = join(post.world, path)
+    assert refused.status_code == 404
+    assert "Acme is being deleted, so nobody can join it any more." in refused.get_data(as_text=True)
+    with db.account_scope(post.world.acme.id):
+        assert accounts.shut()
+        assert accounts.owners() == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_nobody_joins_it_while_it_begins(post: Post):
+    browser = post.world.client(post.world.owner)
+    token = invite(post, browser).rpartition("/")[2]
+    close(browser)
+    ends: list[str] = []
+
+    def come() -> None:
+        with post.world.app.app_context():
+            try:
+                invitations.accept(token, name="Nia", password_hash="x")
+            except invitations.BadLink as error:
+                ends.append(str(error))
+
+    thread = threading.Thread(target=come)
+    with db.account_scope(post.world.acme.id), db.transaction() as session:
+        session.execute(update(Account).values(deletion_at=db.clock(-1)))
+        accounts.shut()
+        thread.start()
+        wait_for(lambda: not thread.is_alive() or somebody_waits(), 60, what="an end or a lock")
+    thread.join()
+    assert ends == ["Acme is being deleted, so nobody can join it any more."]
+    with db.account_scope(post.world.acme.id):
+        assert accounts.owners() == []
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
