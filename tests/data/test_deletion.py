@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 import time_machine
-from sqlalchemy import Table, select, update
+from sqlalchemy import Table, select, text, update
+from structlog.testing import capture_logs
 
 from panel import db, live, previews
 from panel.accounts import service as accounts
@@ -199,6 +200,29 @@ def test_what_comes_in_meanwhile_goes_too(post: Post, monkeypatch: pytest.Monkey
         data.delete_now(post.world.acme.id)
     assert came
     assert {name: count for name, count in rows_of(post.world.acme.id).items() if count} == {}
+
+
+@pytest.fixture
+def obstacle(post: Post) -> Iterator[None]:
+    """A row of no table that the program knows points to one of the account's."""
+    with db.engine().begin() as connection:
+        kind = "UUID" if connection.dialect.name == "postgresql" else "CHAR(32)"
+        connection.execute(text(f"CREATE TABLE in_the_way (campaign_id {kind} REFERENCES campaigns (id))"))
+        connection.execute(text("INSERT INTO in_the_way SELECT id FROM campaigns"))
+    yield
+    with db.engine().begin() as connection:
+        connection.execute(text("DROP TABLE in_the_way"))
+
+
+@pytest.mark.usefixtures("obstacle")
+def test_what_stands_in_its_way_is_told_and_ends_the_command(post: Post, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(data, "_BETWEEN_TRIES", 0.0)
+    with post.world.app.app_context(), capture_logs() as logs, pytest.raises(data.Collided):
+        data.delete_now(post.world.acme.id)
+    told = [(one["event"], one["account"], one["at"]) for one in logs]
+    assert told == [("an account's deletion collided", str(post.world.acme.id), "campaigns")] * data._TRIES
+    tick(post)  # which is not broken by it
+    assert rows_of(post.world.acme.id)["accounts"] == 1
 
 
 def test_nobody_comes_in_once_it_has_begun(post: Post, monkeypatch: pytest.MonkeyPatch):
