@@ -119,5 +119,11 @@ def delete_account(name: str, yes: bool) -> None:
         account_id = account_named(name).id
     if not yes:
         raise click.ClickException(f"This deletes {name} for good: add --yes to do it.")
-    data.delete_now(account_id)
+    try:
+        data.delete_now(account_id)
+    except data.Collided:
+        raise click.ClickException(
+            f"{name} is closed, but not all of it could be deleted: rows were added meanwhile, or point to some that "
+            "were to go. The ticker goes on with it, and the log says each time what stood in the way."
+        ) from None
     click.echo(f"{name} is deleted.")

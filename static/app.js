@@ -220,7 +220,9 @@
   // ---- Unsaved changes ------------------------------------------------------------------------------------------
 
   const asSaved = new WeakMap();
-  const contents = (form) => JSON.stringify([...new FormData(form)].filter(([, value]) => typeof value === "string"));
+  // Its token is nothing that anybody typed, and becomes another when the sign-in is looked at.
+  const isTyped = ([name, value]) => typeof value === "string" && name !== "csrf_token";
+  const contents = (form) => JSON.stringify([...new FormData(form)].filter(isTyped));
   const remember = (form) => asSaved.set(form, contents(form));
   const isDirty = (form) => asSaved.has(form) && asSaved.get(form) !== contents(form);
 

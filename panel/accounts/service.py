@@ -207,8 +207,10 @@ def noted(action: str, *, subject: str, since: dt.datetime) -> bool:
 
 
 def lock() -> None:
-    """Lets nobody else who asks for it go on until the current transaction has ended."""
-    db.session().scalar(select(Account.id).where(Account.id == db.account_id()).with_for_update())
+    """Lets nobody else who asks for it go on until the current transaction has ended, and reads the account afresh."""
+    # Not as strongly as a change of its key would: rows that point to the account go on coming in.
+    mine = select(Account).where(Account.id == db.account_id()).with_for_update(key_share=True)
+    db.session().scalar(mine.execution_options(populate_existing=True))
 
 
 def suspend(account: Account, *, suspended: bool) -> None:
@@ -246,9 +248,10 @@ def keep_values(days: int | None) -> None:
 def close(at: dt.datetime) -> None:
     """Stops this account's sending; at that time it is deleted, or at an earlier one that has come already."""
     with db.transaction():
-        account = current()
-        if _is_being_deleted(account):
+        lock()
+        if is_being_deleted():
             return
+        account = current()
         account.deletion_at = at
         audit("account.closed", subject=account.name, deleted_at=at.isoformat(timespec="seconds"))
 
@@ -256,16 +259,19 @@ def close(at: dt.datetime) -> None:
 def keep() -> bool:
     """Takes that back. False once its time has come: some of the account may be gone already."""
     with db.transaction():
-        account = current()
-        if _is_being_deleted(account):
+        lock()
+        if is_being_deleted():
             return False
+        account = current()
         account.deletion_at = None
         audit("account.kept", subject=account.name)
     return True
 
 
-def _is_being_deleted(account: Account) -> bool:
-    return account.deletion_at is not None and account.deletion_at <= db.now()
+def is_being_deleted() -> bool:
+    """Whether this account's time has come, as the ticker sees it; who must know for sure locks the account first."""
+    # Asked afresh, by the database's clock: a page has read the account before, on a machine with another one.
+    return db.session().scalar(select(Account.id).where(Account.deletion_at <= db.clock())) is not None
 
 
 def shut() -> bool:

@@ -200,10 +200,13 @@ def ask_about_due() -> int:
         return len(session.scalars(wanted.execution_options(synchronize_session=False)).all())
 
 
-def forget_in_audiences(address: str) -> None:
-    """Takes the address of a person who was deleted out of what blasts are for. In a transaction."""
-    about = Blast.audience["search"].as_string().icontains(address, autoescape=True)
-    for blast in db.session().scalars(select(Blast).where(about)):
+def forget_in_audiences(address: str, *, campaign_id: uuid.UUID | None = None) -> None:
+    """Takes the address of a person who was deleted out of what blasts are for: the campaign's, or all. In a
+    transaction."""
+    about = [Blast.audience["search"].as_string().icontains(address, autoescape=True)]
+    if campaign_id is not None:
+        about.append(Blast.campaign_id == campaign_id)
+    for blast in db.session().scalars(select(Blast).where(*about)):
         blast.audience = without(blast.audience, address)
 
 

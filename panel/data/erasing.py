@@ -25,6 +25,11 @@ log = structlog.get_logger(__name__)
 _PIECE: Final = 2_000
 
 
+class Collided(Exception):
+    """Rows point to some that were to be deleted: a call that was under way when the account was shut has put them
+    where those were that are deleted first."""
+
+
 def is_at_rest(account_id: uuid.UUID) -> bool:
     """Whether no worker has a letter of a closed account in hand. In a system scope."""
     claimed = select(Delivery.id).where(Delivery.account_id == account_id, Delivery.lease_until.is_not(None))
@@ -34,23 +39,29 @@ def is_at_rest(account_id: uuid.UUID) -> bool:
 def go_on(account_id: uuid.UUID, end: float) -> bool:
     """Deletes what there is of an account that was shut, until `end` (by `time.monotonic`); whether all of it is gone.
 
-    In a system scope.
+    In a system scope. Raises Collided: then try again.
     """
     servers = select(MailServer.id).where(MailServer.account_id == account_id)
     names = [str(account_id), *map(str, db.session().scalars(servers))]
+    at = ""
     try:
         for table in tables.tables():
+            at = table.name
             while _piece(table, account_id):
                 if time.monotonic() > end:
                     return False
                 db.breathe()
+        at = Account.__tablename__
         with db.transaction() as session:
             session.execute(delete(Account).where(Account.id == account_id))
     except DBAPIError as error:
         if not db.is_collision(error):
             raise
-        # A call that was under way when the account was shut has put rows where those were that they point to.
-        return False
+        # The words of the database itself would say what is in the row.
+        what = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+        kind = type(error.orig).__name__
+        log.warning("an account's deletion collided", account=str(account_id), at=at, error=kind, constraint=what)
+        raise Collided from error
     for name in names:
         _forget_in_redis(name)
     log.info("an account was deleted", account=str(account_id))

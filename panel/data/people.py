@@ -48,7 +48,7 @@ def delete(participant_id: uuid.UUID) -> int:
         # Files first, then actions: an import or an action that goes on locks people or letters after itself.
         participants.forget_files(person.campaign_id)
         person = participants.lock(participant_id)
-        deliveries.forget_in_filters(person.email)
+        deliveries.forget_in_filters(person.email, campaign_id=person.campaign_id)
         canceled += outbox.cancel_for(person.id)
         outbox.forget_recipient(person.id)
         outbox.forget_mentions(mentions, person.email)
@@ -57,8 +57,18 @@ def delete(participant_id: uuid.UUID) -> int:
             outbox.forget_mentions(mentions, person.email)
         events.forget(person.campaign_id, person.email)
         accounts.forget_in_log(person.email)
-        blasts.forget_in_audiences(person.email)
+        blasts.forget_in_audiences(person.email, campaign_id=person.campaign_id)
         servers.forget_in_errors(person.email)
         participants.remove(person)
+        _forget_if_last(person.email)
         accounts.audit("participant.deleted", subject=str(participant_id), letters_canceled=canceled)
     return canceled
+
+
+def _forget_if_last(address: str) -> None:
+    """What other campaigns' blasts are for, and what was filtered by beyond the campaign, means their people of that
+    address while there are any."""
+    accounts.lock()  # of two who delete the last two of an address at once, the second sees that theirs is the last
+    if not participants.is_anywhere(address):
+        deliveries.forget_in_filters(address)
+        blasts.forget_in_audiences(address)

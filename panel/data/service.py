@@ -6,6 +6,7 @@ import datetime as dt
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from flask import current_app, render_template, url_for
@@ -14,17 +15,20 @@ from panel import db
 from panel.accounts import service as accounts
 from panel.config import Settings
 from panel.data import erasing, exporting, people
+from panel.data.erasing import Collided
 from panel.data.people import OnItsWay
 from panel.deliveries import service as deliveries
 from panel.outbox import service as outbox
 
-__all__ = ["OnItsWay"]
+__all__ = ["Collided", "OnItsWay"]
 
 GRACE: Final = dt.timedelta(days=7)
 """After which a closed account is deleted: somebody else may have pressed the button."""
 
 _BUDGET: Final = 2.0  # seconds of a ticker's round
 _PATIENCE: Final = 30.0  # seconds that an operator's command waits for letters in flight
+_TRIES: Final = 10  # of that command, each of which begins again where rows were added meanwhile
+_BETWEEN_TRIES: Final = 0.5  # seconds
 
 delete_person = people.delete
 is_person_suppressed = people.is_suppressed
@@ -79,13 +83,13 @@ def tick() -> None:
         with db.account_scope(account_id):
             if not accounts.shut():
                 continue
-        with db.system_scope("the ticker deletes an account"):
+        with db.system_scope("the ticker deletes an account"), suppress(Collided):  # the next round goes on
             if erasing.is_at_rest(account_id):
                 erasing.go_on(account_id, end)
 
 
 def delete_now(account_id: uuid.UUID) -> None:
-    """Deletes an account at once, by an operator's word. In no scope."""
+    """Deletes an account at once, by an operator's word. In no scope. Raises Collided: then the ticker goes on."""
     with db.account_scope(account_id), db.transaction():
         accounts.close(db.now())
         accounts.shut()
@@ -95,5 +99,12 @@ def delete_now(account_id: uuid.UUID) -> None:
             db.release()
             time.sleep(0.1)
         db.release()
-        while not erasing.go_on(account_id, time.monotonic() + _PATIENCE):
-            pass
+        for left in reversed(range(_TRIES)):
+            try:
+                while not erasing.go_on(account_id, time.monotonic() + _PATIENCE):
+                    pass
+                return
+            except Collided:
+                if not left:
+                    raise
+            time.sleep(_BETWEEN_TRIES)

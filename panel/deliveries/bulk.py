@@ -237,13 +237,16 @@ def tend() -> None:
             db.after_commit(partial(_ring, account_id, action_id))
 
 
-def forget_in_filters(address: str) -> None:
-    """Takes the address of a person who was deleted out of what was once filtered by. In a transaction.
+def forget_in_filters(address: str, *, campaign_id: uuid.UUID | None = None) -> None:
+    """Takes the address of a person who was deleted out of what was once filtered by: in the campaign, or anywhere. In
+    a transaction, until whose end all actions for that address wait.
 
     An action that is under way for them ends: nothing of theirs is left, and without the address it means others.
     """
     about = BulkAction.wanted["to"].as_string().icontains(address, autoescape=True)
     for action in db.session().scalars(select(BulkAction).where(about).with_for_update()):
+        if campaign_id is not None and Filter.read(action.wanted).campaign_id != campaign_id:
+            continue  # it is for others of that address, too
         left = without(action.wanted, address)
         if left != action.wanted:  # else it is for somebody whose address only ends or begins like this one
             action.wanted, action.ended_at = left, action.ended_at or db.now()

@@ -159,6 +159,13 @@ def remove(participant: Participant) -> None:
     importing.forget(participant.campaign_id)
 
 
+def is_anywhere(address: str) -> bool:
+    """Whether a campaign of this account has somebody of that address."""
+    everywhere = [one.id for one in campaigns.campaigns()]  # by campaign, as the index has it
+    wanted = select(Participant.id).where(Participant.campaign_id.in_(everywhere), Participant.email == address)
+    return db.session().scalar(wanted.limit(1)) is not None
+
+
 def lock(participant_id: uuid.UUID) -> Participant:
     """One participant of this account, whom nobody else changes until the transaction ends. Raises NotFound."""
     wanted = select(Participant).where(Participant.id == participant_id).with_for_update()

@@ -61,7 +61,14 @@ def read(token: str) -> Asked:
                 "to be invited by another address of yours."
             )
         name = session.get_one(Account, row.account_id).name
+        with db.account_scope(row.account_id):
+            _check_stays(name)
         return Asked(row.id, row.account_id, name, row.email, row.role, row.opens_account)
+
+
+def _check_stays(account_name: str) -> None:
+    if accounts.is_being_deleted():
+        raise BadLink(f"{account_name} is being deleted, so nobody can join it any more.")
 
 
 def accept(token: str, *, name: str, password_hash: str, ip: str = "") -> Asked:
@@ -69,6 +76,8 @@ def accept(token: str, *, name: str, password_hash: str, ip: str = "") -> Asked:
     asked = read(token)
     try:
         with db.account_scope(asked.account_id), db.transaction() as session:
+            accounts.lock()  # whoever shuts the account either sees the login, and ends it, or is seen here
+            _check_stays(asked.account_name)
             mine = delete(Invitation).where(Invitation.id == asked.invitation_id, Invitation.token_hash == _hash(token))
             if session.scalar(mine.returning(Invitation.id)) is None:
                 raise BadLink("This link has been used just now.")

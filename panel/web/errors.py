@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import structlog
-from flask import Flask, Response, make_response, render_template, request
-from flask_login import current_user
+from flask import Flask, Response, g, make_response, render_template, request
+from flask_login import AnonymousUserMixin, current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
@@ -26,6 +28,8 @@ _TITLES = {
     500: ("Something went wrong on our side", "Nothing of yours was lost. Try again in a moment."),
     503: ("Not available right now", "Try again in a moment."),
 }
+
+_USER: Final = "_login_user"  # Flask-Login's own name for it
 
 
 def install(app: Flask) -> None:
@@ -50,9 +54,18 @@ def page(status: int, detail: str | None = None, *, title: str | None = None) ->
         answer = make_response(detail or f"{title}. {way_out}", status)
         answer.mimetype = "text/plain"
         return answer
-    return make_response(
-        render_template("errors/error.html", status=status, title=title, detail=detail, way_out=way_out), status
-    )
+    return make_response(_rendered(status=status, title=title, detail=detail, way_out=way_out), status)
+
+
+def _rendered(**words: Any) -> str:
+    # Flask-Login asks the database for every page who is signed in: here nobody is, unless that is known already.
+    if _USER in g:
+        return render_template("errors/error.html", **words)
+    setattr(g, _USER, AnonymousUserMixin())
+    try:
+        return render_template("errors/error.html", **words)
+    finally:
+        g.pop(_USER)
 
 
 def _note_refused(answer: Response) -> Response:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from panel import db
 from panel.db import Base
 
 
-def tables_with(text: str) -> list[str]:
-    """`table.column` of every column with this text in one of its values, whatever its case."""
+def tables_with(wanted: str) -> list[str]:
+    """`table.column` of every column with this in one of its values, whatever its case."""
     found = []
     with db.engine().connect() as connection:
         for table in Base.metadata.sorted_tables:
             for row in connection.execute(select(table)).mappings():
-                found += [f"{table.name}.{name}" for name, value in row.items() if text.lower() in str(value).lower()]
+                found += [f"{table.name}.{name}" for name, value in row.items() if wanted.lower() in str(value).lower()]
     return sorted(set(found))
 
 
@@ -30,3 +30,10 @@ def rows_of(account_id: uuid.UUID) -> dict[str, int]:
                 wanted = select(func.count()).select_from(table).where(column == account_id)
                 counted[table.name] = connection.scalar(wanted) or 0
     return counted
+
+
+def somebody_waits() -> bool:
+    """Whether one of PostgreSQL's sessions waits for a lock that another holds."""
+    with db.engine().connect() as connection:
+        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(connection.scalar(waiting))

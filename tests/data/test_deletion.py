@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
-from sqlalchemy import Table, select, update
+import time_machine
+from sqlalchemy import Table, select, text, update
+from structlog.testing import capture_logs
 
 from panel import db, live, previews
 from panel.accounts import service as accounts
@@ -17,11 +21,14 @@ from panel.data import service as data
 from panel.outbox.models import Delivery
 from panel.participants import service as participants
 from panel.servers.models import MailServer as MailServerRow
+from panel.settings import invitations
 from panel.web import limits
-from tests.data.content import rows_of
+from tests.data.content import rows_of, somebody_waits
 from tests.deliveries.conftest import Post
 from tests.events.conftest import JOINED, Api, new_key
+from tests.settings.conftest import join, link
 from tests.support.mailserver import MailServer
+from tests.support.wait import wait_for
 from tests.support.world import PASSWORD, Browser
 
 
@@ -195,6 +202,29 @@ def test_what_comes_in_meanwhile_goes_too(post: Post, monkeypatch: pytest.Monkey
     assert {name: count for name, count in rows_of(post.world.acme.id).items() if count} == {}
 
 
+@pytest.fixture
+def obstacle(post: Post) -> Iterator[None]:
+    """A row of no table that the program knows points to one of the account's."""
+    with db.engine().begin() as connection:
+        kind = "UUID" if connection.dialect.name == "postgresql" else "CHAR(32)"
+        connection.execute(text(f"CREATE TABLE in_the_way (campaign_id {kind} REFERENCES campaigns (id))"))
+        connection.execute(text("INSERT INTO in_the_way SELECT id FROM campaigns"))
+    yield
+    with db.engine().begin() as connection:
+        connection.execute(text("DROP TABLE in_the_way"))
+
+
+@pytest.mark.usefixtures("obstacle")
+def test_what_stands_in_its_way_is_told_and_ends_the_command(post: Post, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(data, "_BETWEEN_TRIES", 0.0)
+    with post.world.app.app_context(), capture_logs() as logs, pytest.raises(data.Collided):
+        data.delete_now(post.world.acme.id)
+    told = [(one["event"], one["account"], one["at"]) for one in logs]
+    assert told == [("an account's deletion collided", str(post.world.acme.id), "campaigns")] * data._TRIES
+    tick(post)  # which is not broken by it
+    assert rows_of(post.world.acme.id)["accounts"] == 1
+
+
 def test_nobody_comes_in_once_it_has_begun(post: Post, monkeypatch: pytest.MonkeyPatch):
     """Neither does an owner keep what is half deleted."""
     monkeypatch.setattr(data, "_BUDGET", -1.0)
@@ -232,6 +262,89 @@ def test_who_keeps_it_just_before_it_begins_keeps_all_of_it(post: Post, monkeypa
     tick(post)
     assert [rows_of(post.world.acme.id)] == before
     assert browser.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_who_keeps_it_while_it_begins_is_too_late(post: Post):
+    """Its time comes, and nobody is let in any more, while somebody keeps it."""
+    close(post.world.client(post.world.owner))
+    kept: list[bool] = []
+
+    def keep() -> None:
+        with post.world.acme_scope():
+            accounts.current()  # as every page has read it, before its time
+            looked.set()
+            begun.wait(60)
+            kept.append(accounts.keep())
+            accounts.close(db.now() + data.GRACE)  # puts it off no more than keeping it does
+
+    looked, begun = threading.Event(), threading.Event()
+    thread = threading.Thread(target=keep)
+    thread.start()
+    assert looked.wait(60)
+    with db.account_scope(post.world.acme.id), db.transaction() as session:
+        session.execute(update(Account).values(deletion_at=db.clock(-1)))
+        accounts.shut()
+        begun.set()
+        wait_for(lambda: kept or somebody_waits(), 60, what="an end or a lock")
+    thread.join()
+    assert kept == [False]
+    with db.system_scope("tests"):
+        assert accounts.due_for_deletion() == [post.world.acme.id]
+
+
+def test_by_the_databases_clock_it_is_too_late(post: Post):
+    """Which the ticker goes by: a web process whose clock is behind keeps nothing that has begun to go."""
+    close(post.world.client(post.world.owner))
+    a_week_later(post)
+    with time_machine.travel(dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)), post.world.acme_scope():
+        assert accounts.keep() is False
+
+
+def invite(post: Post, browser: Browser) -> str:
+    """Asks somebody in; returns the path of their link."""
+    browser.submit("/settings/users", email="late@acme.test", role="owner")
+    return link(post.world)
+
+
+def test_nobody_joins_it_by_an_invitation_once_its_time_has_come(post: Post):
+    browser = post.world.client(post.world.owner)
+    path = invite(post, browser)
+    close(browser)
+    assert post.world.client().get(path).status_code == 200  # it may still be kept
+    a_week_later(post)
+    refused = join(post.world, path)
+    assert refused.status_code == 404
+    assert "Acme is being deleted, so nobody can join it any more." in refused.get_data(as_text=True)
+    with db.account_scope(post.world.acme.id):
+        assert accounts.shut()
+        assert accounts.owners() == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_nobody_joins_it_while_it_begins(post: Post):
+    browser = post.world.client(post.world.owner)
+    token = invite(post, browser).rpartition("/")[2]
+    close(browser)
+    ends: list[str] = []
+
+    def come() -> None:
+        with post.world.app.app_context():
+            try:
+                invitations.accept(token, name="Nia", password_hash="x")
+            except invitations.BadLink as error:
+                ends.append(str(error))
+
+    thread = threading.Thread(target=come)
+    with db.account_scope(post.world.acme.id), db.transaction() as session:
+        session.execute(update(Account).values(deletion_at=db.clock(-1)))
+        accounts.shut()
+        thread.start()
+        wait_for(lambda: not thread.is_alive() or somebody_waits(), 60, what="an end or a lock")
+    thread.join()
+    assert ends == ["Acme is being deleted, so nobody can join it any more."]
+    with db.account_scope(post.world.acme.id):
+        assert accounts.owners() == []
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

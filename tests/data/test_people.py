@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 import time_machine
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from panel import db
 from panel.accounts import service as accounts
@@ -35,7 +35,7 @@ from panel.servers import service as servers
 from panel.servers.models import MailServer
 from panel.suppressions import service as suppressions
 from tests.blasts.conftest import EVERYBODY
-from tests.data.content import tables_with
+from tests.data.content import somebody_waits, tables_with
 from tests.deliveries.conftest import Post
 from tests.support.wait import wait_for
 from tests.support.world import PASSWORD
@@ -197,16 +197,10 @@ def delete_while(post: Post, act: Callable[[], object]) -> None:
     with post.world.acme_scope(), db.transaction():
         act()
         thread.start()
-        wait_for(lambda: ended or _somebody_waits(), 60, what="an end or a lock")
+        wait_for(lambda: ended or somebody_waits(), 60, what="an end or a lock")
     thread.join()
     if isinstance(ended[0], outbox.OnItsWay):  # whoever is told to try again in a moment does
         delete(post, FRIEND)
-
-
-def _somebody_waits() -> bool:
-    with db.engine().connect() as connection:
-        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        return bool(connection.scalar(waiting))
 
 
 @postgresql

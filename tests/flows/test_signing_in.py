@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import time_machine
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 from werkzeug.serving import make_server
 
 from panel.accounts.models import User
@@ -161,3 +161,33 @@ def test_what_is_typed_is_not_sent_in_the_name_of_somebody_else(page: Page, url:
     assert page.locator("[name=name]").input_value() == "typed for long"
     with world.acme_scope():
         assert [one.name for one in campaigns.campaigns()] == []
+
+
+def test_a_form_that_was_refused_and_is_untouched_holds_nothing_unsaved(page: Page, url: str, world: World) -> None:
+    """Its token is another by then, which nobody has typed."""
+    with world.acme_scope():
+        address_id = addresses.add_confirmed(email="hello@acme.test", display_name="Acme").id
+    give_password(page, url, world)
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    page.goto(f"{url}/settings/email/{address_id}/server")
+    before = page.locator("form[data-dirty-check] [name=csrf_token]").input_value()
+    page.route("**/server*", lambda route: route.fulfill(status=400, content_type="text/plain", body="Not now."))
+    page.wait_for_timeout(1_100)  # a token tells its second
+    page.get_by_role("button", name="Save as draft").click()
+    expect(page.get_by_text("Not now.")).to_be_visible()
+    assert page.locator("form[data-dirty-check] [name=csrf_token]").input_value() != before
+    page.unroute("**/server*")
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    page.goto(f"{url}/campaigns")
+    assert asked == []
+    # While what was typed there does ask.
+    page.goto(f"{url}/settings/email/{address_id}/server")
+    page.locator("[name=host]").fill("smtp.acme.test")
+    page.goto(f"{url}/campaigns")
+    assert asked == ["beforeunload"]

@@ -51,6 +51,18 @@ def test_it_leaves_no_half_of_an_export(post: Post, shell: Shell, tmp_path: Path
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_deletion_that_cannot_end_says_so_and_ends(post: Post, shell: Shell):
+    with db.engine().connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE in_the_way (campaign_id CHAR(32) REFERENCES campaigns (id))")
+        connection.exec_driver_sql("INSERT INTO in_the_way SELECT id FROM campaigns")
+        connection.commit()
+    done = shell.run("account", "delete", "Acme", "--yes")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Acme is closed, but not all of it could be deleted" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_nothing_is_sent_any_more_and_nothing_is_left(build: Build, shell: Shell, redis_client: redis.Redis):
     with Sink() as sink:
         rig = build(sink, lease=LONG_LEASE)
