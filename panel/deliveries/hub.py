@@ -23,11 +23,21 @@ _TICK: Final = 0.05  # seconds after which it looks around, though nobody has an
 
 
 class Hub:
-    """Made and run in the lane's thread; `commit` records entries together, `meanwhile` is called now and then."""
+    """Made and run in the lane's thread; `commit` records entries together, `meanwhile` is called now and then.
 
-    def __init__(self, *, commit: Callable[[Sequence[Entry]], None], meanwhile: Callable[[], None]) -> None:
+    `ahead` is called when all wait for their servers, and may take as long as servers usually do.
+    """
+
+    def __init__(
+        self,
+        *,
+        commit: Callable[[Sequence[Entry]], None],
+        meanwhile: Callable[[], None],
+        ahead: Callable[[], None] = lambda: None,
+    ) -> None:
         self._commit = commit
         self._meanwhile = meanwhile
+        self._ahead = ahead
         self._epoll = select.epoll()
         self._ready: deque[tuple[Any, int]] = deque()
         self._asleep: dict[int, tuple[Any, float]] = {}
@@ -68,6 +78,7 @@ class Hub:
             self._commit([entry for _, entry in asked])
             self._ready.extend((turn, 0) for turn, _ in asked)
         elif self._alive and not self._ready:
+            self._ahead()
             self._look(_TICK)
 
     def _look(self, patience: float) -> None:

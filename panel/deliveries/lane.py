@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from panel import db
 from panel.deliveries import claims, parcels, probing, record
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 FEWEST: Final = 10
 MOST: Final = 300
 _SECONDS: Final = 1.0  # of sending, that a batch is to last
+_AHEAD: Final = 60  # letters at most that are claimed while all connections wait, which takes less than a round trip
+_SOON: Final = 0.1  # of a batch: with less than that ready, the next one is claimed ahead
 FRESH: Final = 2.0  # seconds after which what a lane has ready is looked at again before it is sent
 STALLED: Final = 3.0  # seconds without a reply after which a lane is waiting for its server
 
@@ -63,6 +66,7 @@ class Lane(threading.Thread):
         self._ready: deque[Parcel] = deque()
         self._held: dict[int, Claim] = {}
         self._batch = FEWEST
+        self._more_is_due = False  # as far as the last claim could tell
         self._claimed = 0
         self._claimed_at = 0.0
         self._screened_at = 0.0
@@ -104,7 +108,7 @@ class Lane(threading.Thread):
     def run(self) -> None:
         try:
             with self._app.app_context():
-                self.hub = Hub(commit=self.carrier.recorder.commit, meanwhile=self._widen)
+                self.hub = Hub(commit=self.carrier.recorder.commit, meanwhile=self._widen, ahead=self._claim_ahead)
                 self._add_line()
                 self.hub.run()
         except Exception:
@@ -193,11 +197,28 @@ class Lane(threading.Thread):
         """The line runs no more."""
         self._lines.discard(line)
 
-    def _claim(self) -> bool:
+    def _claim_ahead(self) -> None:
+        """Claims the next letters while all connections wait for their servers, so that none has to wait for that."""
+        is_low = len(self._ready) < self._batch * _SOON
+        if not (is_low and self._more_is_due) or self._failing or self._troubled or self._ending.is_set():
+            return
+        if self._widths.allowed(self.key.lane) == 1:
+            return
+        try:
+            self._claim(_AHEAD)
+        except Exception as error:
+            # As for a connection that claims: what is in flight goes on, and nothing more is begun for now.
+            if isinstance(error, OperationalError):
+                log.warning("the database is away; nothing is claimed", error=type(error).__name__)
+            else:
+                log.exception("letters cannot be claimed", lane=str(self.key.lane))
+            self.trouble(rest=NOT_NOW)
+
+    def _claim(self, most: int = MOST) -> bool:
         """Claims a batch and makes its letters; says whether there was anything, sent or set aside."""
         with db.account_scope(self.key.account_id):
             tried = self._in_trouble()
-            claimed = self._claim_one_to_try(tried) if tried else self._claim_batch()
+            claimed = self._claim_one_to_try(tried) if tried else self._claim_batch(most)
             self._held.update((one.id, one.claim) for one in claimed)
             made = parcels.make(self.key, claimed, platform_from=self.carrier.settings.platform_from)
             if tried is None and made and made[-1].route.failing:
@@ -206,6 +227,8 @@ class Lane(threading.Thread):
                 claims.release([parcel.claim for parcel in made])
                 made.clear()
             resting = parcels.keep_pace(made)
+        if resting:
+            self._more_is_due = False
         kept = {parcel.claim.delivery_id for parcel in made}
         for one in claimed:
             if one.id not in kept:
@@ -247,9 +270,11 @@ class Lane(threading.Thread):
     def _claim_one_to_try(self, route: Route) -> list[Claimed]:
         return probing.claim_one_to_try(self.key, route, owner=self._owner, lease=self.carrier.settings.tuning.lease)
 
-    def _claim_batch(self) -> list[Claimed]:
-        limit, lease = self._next_batch(), self.carrier.settings.tuning.lease
-        return claims.claim(self.key, owner=self._owner, limit=limit, lease=lease)
+    def _claim_batch(self, most: int) -> list[Claimed]:
+        limit, lease = min(most, self._next_batch()), self.carrier.settings.tuning.lease
+        claimed = claims.claim(self.key, owner=self._owner, limit=limit, lease=lease)
+        self._more_is_due = len(claimed) == limit
+        return claimed
 
     def _next_batch(self) -> int:
         """As many letters as about a second takes, by how long the last batch took."""

@@ -248,7 +248,7 @@ def test_a_file_that_is_imported_at_that_moment_does_not_break_it_off(referral: 
 
     def meanwhile(email: str) -> None:
         thread.start()
-        wait_for(_somebody_waits, 60, what="a lock")
+        wait_for(somebody_waits, 60, what="a lock")
         # PostgreSQL looks for a deadlock once, a second after a wait began: the import is not who it breaks off.
         time.sleep(1.2)
         real(email)
