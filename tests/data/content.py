@@ -33,7 +33,9 @@ def rows_of(account_id: uuid.UUID) -> dict[str, int]:
 
 
 def somebody_waits() -> bool:
-    """Whether one of PostgreSQL's sessions waits for a lock that another holds."""
+    """Whether one of PostgreSQL's sessions of this database waits for a lock that another holds."""
     with db.engine().connect() as connection:
-        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
         return bool(connection.scalar(waiting))
