@@ -33,6 +33,7 @@ MOST: Final = 300
 _SECONDS: Final = 1.0  # of sending, that a batch is to last
 _AHEAD: Final = 60  # letters at most that are claimed while all connections wait, which takes less than a round trip
 _SOON: Final = 0.1  # of a batch: with less than that ready, the next one is claimed ahead
+_NO_WIDER: Final = 0.25  # seconds until one more connection is tried again to a server that has all it may have
 FRESH: Final = 2.0  # seconds after which what a lane has ready is looked at again before it is sent
 STALLED: Final = 3.0  # seconds without a reply after which a lane is waiting for its server
 
@@ -67,6 +68,7 @@ class Lane(threading.Thread):
         self._held: dict[int, Claim] = {}
         self._batch = FEWEST
         self._more_is_due = False  # as far as the last claim could tell
+        self._no_wider_until = 0.0
         self._claimed = 0
         self._claimed_at = 0.0
         self._screened_at = 0.0
@@ -126,6 +128,8 @@ class Lane(threading.Thread):
 
     def _widen(self) -> None:
         """Adds a connection where there is work for it."""
+        if time.monotonic() < self._no_wider_until:
+            return
         if (self._ready or self._nudged) and not self.full and not self._troubled and not self._ending.is_set():
             self._nudged = False
             self._add_line()
@@ -170,13 +174,15 @@ class Lane(threading.Thread):
         knew = self._widths.answers(self.key.lane)
         for parcel in some:
             self._widths.accepted(self.key.lane)
-            self._held.pop(parcel.claim.delivery_id, None)
+            self.settled(parcel)
         if not knew and self._widths.answers(self.key.lane):
             self._news.set()  # more connections may be worth it from now on
 
     def settled(self, parcel: Parcel) -> None:
         """This one is no longer ours."""
-        self._held.pop(parcel.claim.delivery_id, None)
+        # Its delivery may have been freed meanwhile and be claimed by this lane anew, for another letter.
+        if self._held.get(parcel.claim.delivery_id) is parcel.claim:
+            del self._held[parcel.claim.delivery_id]
 
     def minded(self) -> None:
         """The server does not like so many connections."""
@@ -192,6 +198,7 @@ class Lane(threading.Thread):
             self.trouble(rest=NOT_NOW)
         else:
             line.done = True
+            self._no_wider_until = time.monotonic() + _NO_WIDER
 
     def ended(self, line: Line) -> None:
         """The line runs no more."""
@@ -226,18 +233,21 @@ class Lane(threading.Thread):
                 self._failing = True
                 claims.release([parcel.claim for parcel in made])
                 made.clear()
+            wanted = len(made)
             resting = parcels.keep_pace(made)
-        if resting:
-            self._more_is_due = False
+        if len(made) < wanted:
+            self._more_is_due = False  # that its server's limits let go now
         kept = {parcel.claim.delivery_id for parcel in made}
         for one in claimed:
             if one.id not in kept:
                 del self._held[one.id]
         if made:
             self._widths.limit(self.key.lane, made[-1].route.limits.connections)
+        self._since = self._claimed_at = time.monotonic()
+        if not self._ready:
+            self._screened_at = self._claimed_at
         self._ready.extend(made)
         self.found = self.found or bool(claimed)
-        self._since = self._claimed_at = self._screened_at = time.monotonic()
         self._claimed = len(made)
         if (resting and not made) or (tried and not claimed):
             # By then the drain sees that it waits, and until when; or whoever tries the server knows more.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
+from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from panel import db, queue
 from panel.addresses.models import OutboundAddress
@@ -15,6 +17,7 @@ from panel.deliveries.drain import Drain
 from panel.deliveries.lane import Lane
 from panel.outbox import service as outbox
 from panel.servers import service as servers
+from panel.servers.models import MailServer as Row
 from tests.deliveries.conftest import Post
 from tests.deliveries.test_faults_of_ours import away
 from tests.support.mailserver import MailServer, Peer, ScriptedServer
@@ -139,6 +142,34 @@ def test_a_server_that_keeps_a_letter_waiting_at_a_slices_end_keeps_nobody_else_
         drain.join(20)
     assert not drain.is_alive()
     assert [post.get(one).state for one in (stuck, quick)] == ["sent", "sent"]
+
+
+def test_one_connection_too_many_is_not_asked_for_again_and_again(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker has the others that the server allows."""
+    asked, as_it_is = list[bool](), servers.take_slot
+
+    def take(*args: Any, **options: Any) -> bool:
+        asked.append(as_it_is(*args, **options))
+        return asked[-1]
+
+    def takes_its_time(verb: str, _argument: str) -> None:
+        if verb == "RCPT":
+            time.sleep(0.02)
+
+    with MailServer(answer=takes_its_time) as own:
+        post.use(own)
+        with post.world.acme_scope(), db.transaction() as session:
+            session.execute(update(Row).values(limits={"connections": 2}, version=Row.version + 1))
+        for number in range(60):
+            post.welcome(f"r{number}@friends.test")
+        with post.world.acme_scope():
+            assert servers.take_slot(servers.route_of(post.address_id), "another", lasts=600)
+        monkeypatch.setattr(servers, "take_slot", take)
+        began = time.monotonic()
+        post.send()
+        assert len(own.messages) == 60
+    assert False in asked
+    assert asked.count(False) <= (time.monotonic() - began) / 0.25 + 2
 
 
 def test_lanes_go_on_while_the_database_is_away_and_others_start_when_it_is_back(post: Post) -> None:
