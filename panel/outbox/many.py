@@ -92,8 +92,10 @@ def pause_blast(blast_id: uuid.UUID, *, as_long_as: Select[Any], patience: float
     """
     elsewhere = Delivery.reason.is_distinct_from(BLAST_PAUSED)
     held_at = func.coalesce(Delivery.held_at, db.clock())
-    # Whoever has claimed a letter has put its next attempt off until the claim lapses. It was due.
-    next_attempt_at = case((Delivery.lease_until.is_not(None), Delivery.made_at), else_=Delivery.next_attempt_at)
+    # Whoever has claimed a letter has put its next attempt off until the claim lapses. It was due: since it was made,
+    # or, where it had been tried before, since now, as what follows is no part of its trying.
+    was_due = case((Delivery.trying_since.is_(None), Delivery.made_at), else_=db.clock())
+    next_attempt_at = case((Delivery.lease_until.is_not(None), was_due), else_=Delivery.next_attempt_at)
     return _in_pieces(
         blast_id,
         as_long_as,

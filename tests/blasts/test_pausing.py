@@ -171,6 +171,23 @@ def test_a_pause_that_a_letter_was_due_in_is_left_out_of_its_trying_once(crowd: 
     assert abs(db.now() - one.trying_since - dt.timedelta(days=tried)) < dt.timedelta(minutes=10)
 
 
+def test_a_letter_that_is_claimed_at_the_pause_goes_on_with_the_trying_that_it_had(crowd: Crowd) -> None:
+    crowd.add(1)
+    blast_id = crowd.draft()
+    crowd.send(blast_id)
+    [one] = crowd.letters(blast_id)
+    lease = {"lease_owner": "w", "lease_until": db.now() + dt.timedelta(minutes=1), "made_at": days_ago(4)}
+    set_letters([one.id], state="deferred", trying_since=days_ago(3.5), next_attempt_at=lease["lease_until"], **lease)
+    with crowd.world.acme_scope():
+        blasts.pause(blast_id)
+        blasts.resume(blast_id)
+    crowd.platform.answer = lambda verb, _: "451 4.2.0 not now" if verb == "RCPT" else None
+    crowd.drain()
+    [one] = crowd.letters(blast_id)
+    assert one.trying_since is not None
+    assert abs(db.now() - one.trying_since - dt.timedelta(days=3.5)) < dt.timedelta(minutes=10)
+
+
 def test_what_is_leaving_at_the_pause_is_held_when_it_comes_back(crowd: Crowd) -> None:
     crowd.add(2)
     blast_id = crowd.draft()
