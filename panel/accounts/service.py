@@ -206,10 +206,12 @@ def noted(action: str, *, subject: str, since: dt.datetime) -> bool:
     return db.session().scalar(wanted.limit(1)) is not None
 
 
-def lock() -> None:
-    """Lets nobody else who asks for it go on until the current transaction has ended, and reads the account afresh."""
-    # Not as strongly as a change of its key would: rows that point to the account go on coming in.
-    mine = select(Account).where(Account.id == db.account_id()).with_for_update(key_share=True)
+def lock(*, alone: bool = False) -> None:
+    """Lets nobody else who asks for it go on until the current transaction has ended, and reads the account afresh.
+
+    alone: nor does any row that points to the account come in until then; those that are coming in are waited for.
+    """
+    mine = select(Account).where(Account.id == db.account_id()).with_for_update(key_share=not alone)
     db.session().scalar(mine.execution_options(populate_existing=True))
 
 
@@ -280,7 +282,7 @@ def shut() -> bool:
     From here on nobody keeps what is half deleted, and nothing new comes in.
     """
     with db.transaction() as session:
-        lock()
+        lock(alone=True)
         if session.scalar(select(Account.deletion_at)) is None:
             return False
         session.execute(update(User).values(active=False).execution_options(synchronize_session=False))

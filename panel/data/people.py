@@ -56,6 +56,7 @@ def delete(participant_id: uuid.UUID) -> int:
         while mentions := outbox.mentions_of(person.campaign_id, person.email, since=begun - _MEANWHILE):
             outbox.forget_mentions(mentions, person.email)
         events.forget(person.campaign_id, person.email)
+        accounts.lock()  # before lines of its log, as whoever removes one of the account's people does
         accounts.forget_in_log(person.email)
         blasts.forget_in_audiences(person.email, campaign_id=person.campaign_id)
         servers.forget_in_errors(person.email)
@@ -68,7 +69,7 @@ def delete(participant_id: uuid.UUID) -> int:
 def _forget_if_last(address: str) -> None:
     """What other campaigns' blasts are for, and what was filtered by beyond the campaign, means their people of that
     address while there are any."""
-    accounts.lock()  # of two who delete the last two of an address at once, the second sees that theirs is the last
+    # The account is locked: of two who delete the last two of an address at once, the second sees that it is the last.
     if not participants.is_anywhere(address):
         deliveries.forget_in_filters(address)
         blasts.forget_in_audiences(address)

@@ -109,9 +109,9 @@ def discard(campaign_id: uuid.UUID, import_id: uuid.UUID) -> BaseResponse:
 @access.owner
 def bad_lines(campaign_id: uuid.UUID, import_id: uuid.UUID) -> Response:
     """The lines that cannot be used, to be mended and imported by themselves."""
-    waiting = importing.get(campaign_id, import_id)
+    importing.get(campaign_id, import_id)
     limits.require(limits.hit_looks, _OFTEN)
-    return _csv(importing.bad_lines(waiting), "lines-to-mend")
+    return _csv(importing.bad_lines(importing.get_whole(campaign_id, import_id)), "lines-to-mend")
 
 
 @blueprint.errorhandler(importing.Gone)

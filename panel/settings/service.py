@@ -75,6 +75,7 @@ def invite(email: str, role: str, by: By) -> None:
 def invite_again(invitation_id: uuid.UUID, by: By) -> str:
     """Mails another link, with which earlier ones end, and returns the address. Raises NotFound."""
     with db.transaction():
+        accounts.lock()  # somebody may be coming, or take it back
         row = db.owned(Invitation, invitation_id)
         _mail(row, by)
         accounts.audit("user.invited", subject=row.email, user_id=by.user_id, ip=by.ip, role=row.role)
@@ -105,6 +106,7 @@ def _has_login(address: str) -> bool:
 def withdraw(invitation_id: uuid.UUID, by: By) -> None:
     """Takes an invitation back: its link ends. Raises NotFound."""
     with db.transaction() as session:
+        accounts.lock()
         row = db.owned(Invitation, invitation_id)
         session.delete(row)
         accounts.audit("user.invitation_withdrawn", subject=row.email, user_id=by.user_id, ip=by.ip)
