@@ -101,6 +101,7 @@ class Rig:
     lease: float = LEASE
     environ: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
+    gone: list[Process] = field(default_factory=list)
     deeds: list[Deed] = field(default_factory=list)
     restarts: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -141,12 +142,14 @@ class Rig:
         """The delivery workers that run."""
         return [one for one in self.processes if one.arguments[0] == "worker" and one.running]
 
-    def named(self, name: str) -> Process | None:
-        """The process that says EHLO with this name; None when it is gone and another has its place."""
+    def named(self, name: str) -> Process:
+        """The process that says EHLO with this name. What it had written may be heard when it is gone."""
+
+        def find() -> Process | None:
+            return next((one for one in (*self.processes, *self.gone) if one.name == name), None)
+
         # It may have said so before whoever started it has it in the list.
-        with suppress(TimeoutError):
-            return wait_for(lambda: next((one for one in self.processes if one.name == name), None), what=name)
-        return None
+        return wait_for(find, what=name)
 
     def kill(self, process: Process) -> None:
         """kill -9."""
@@ -170,6 +173,7 @@ class Rig:
         """What `ownpost up` and systemd do: starts again what has died."""
         for process in list(self.processes):
             if not process.running:
+                self.gone.append(process)
                 self.processes.remove(process)
                 self.start(*process.arguments, name=f"again-{self.restarts}")
                 self.restarts += 1

@@ -124,10 +124,8 @@ def test_a_worker_killed_while_it_signs_in_blocks_nobody_for_ever(build: Build) 
 
         def kill(passing: Passing) -> str | None:
             if passing.point == "auth" and not killed:
-                worker = rig.named(passing.worker)
-                assert worker is not None
                 killed.append(passing.worker)
-                rig.kill(worker)
+                rig.kill(rig.named(passing.worker))
             return None
 
         sink.play = kill

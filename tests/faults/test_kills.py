@@ -47,7 +47,7 @@ class Killer:
 
     def _act(self, point: Point, passing: Passing) -> None:
         worker = self._rig.named(passing.worker)
-        if worker is None or not worker.running or worker in self._frozen.values():
+        if not worker.running or worker in self._frozen.values():
             return
         if point == "replied" and passing.point == "dot":
             # Frozen before the reply is written and killed after it: it is said and cannot have been recorded.

@@ -130,7 +130,6 @@ def test_a_worker_told_twice_to_stop_ends_and_loses_nothing(build: Build) -> Non
         rig.crew(2)
         wait_for(lambda: stalled.recipients, 30, what="a letter without its final reply")
         worker = rig.named(next(iter(stalled.workers)))
-        assert worker is not None
         rig.note("SIGTERM twice", worker)
         worker.signal(signal.SIGTERM)
         time.sleep(1.2)  # RQ takes two signals within a second for one
@@ -179,8 +178,6 @@ class _Freezer:
         with self._lock:
             if passing.point == "dot" and passing.count >= self._after and self.worker is None:
                 worker = self._rig.named(passing.worker)
-                if worker is None:
-                    return None
                 worker.freeze()
                 if self._rig.database_is_free():
                     self.victim, self.worker = passing.recipient, worker
