@@ -117,6 +117,26 @@ def test_axe_finds_nothing_on_any_page(browser: Browser, system: System, mode: s
     assert problems == [], "\n".join(problems)
 
 
+# Where the first row of a list has words that somebody chose.
+CHOSEN = {
+    "/": "[data-label=Campaign] a",
+    "/deliveries": "td[data-label=What] div",
+    "/campaigns": "tbody th a",
+    "/suppressions": "tbody th",
+}
+
+
+@pytest.mark.parametrize("width", [1280, 992, 390])
+@pytest.mark.parametrize("path", CHOSEN)
+def test_a_long_word_makes_no_list_wider(page: Page, system: System, path: str, width: int) -> None:
+    steps.sign_in(page, system)
+    page.goto(f"{system.url}{path}")
+    page.set_viewport_size({"width": width, "height": 900})
+    words = page.locator(CHOSEN[path]).first
+    words.evaluate("one => { one.firstChild.textContent = 'Blast: ' + 'recipient.first_name'.repeat(4); }")
+    assert _too_wide(page, path) == []
+
+
 def test_the_walk_without_javascript(
     browser: Browser, system: System, own: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
